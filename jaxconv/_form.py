@@ -1,0 +1,300 @@
+"""Form: a convolution brought to one canonical shape, which is what every method sees.
+
+A general convolution can name its dimensions in any order, group by features or by batch, and be
+the weight gradient of another one. Methods should not care. They see one of two forms, always with
+channels last:
+
+  forward:  x (N, *S, G*C), w (*K, C, G*O)      ->  y (N, *S_out, G*O)
+      y[n, p, g*O + o] = sum_{k, c} xp[n, p*stride + k*dilation, g*C + c] * w[k, c, g*O + o]
+  weight:   x (N, *S, G*C), y (N, *S_out, G*O)  ->  w (*K, C, G*O)
+      w[k, c, g*O + o] = sum_{n, p} xp[n, p*stride + k*dilation, g*C + c] * y[n, p, g*O + o]
+
+where xp is x with `lhs_dilation - 1` zeros between neighbours and then `padding` zeros around
+(a negative padding crops). The words stride, dilation and so on are those of the *forward*
+convolution in both. The second is the gradient of the first for w, and the form in which a
+convolution with a window larger than its result is short.
+
+`layout` says how the arrays really lie in memory: "last" (N, *S, C) or "first" (N, C, *S). The
+move to channels last is a transpose; a method that wants channels first transposes back, and XLA
+cancels the pair, so that neither costs anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv._spec import ConvSpec, Pads, Shape, dilated
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """One convolution in canonical words; see the module for the formulas.
+
+    Attributes:
+      kind: "forward" or "weight".
+      batch: N.
+      groups: G.
+      in_channels, out_channels: C and O, those of one group.
+      spatial, kernel, out_spatial: S, K and S_out.
+      strides, padding, dilation: of the forward convolution, one entry a dimension.
+      lhs_dilation: of x, one entry a dimension.
+      layout: "last" or "first", how x (and y) lie in memory.
+      weight_first: whether w lies in memory as (G*O, C, *K), PyTorch's order, rather than
+        (*K, C, G*O).
+      dtype: of the operands.
+      out_dtype: of the result.
+      precision: lax's.
+      examples: how many independent weight gradients there are (1 in forward form).
+    """
+
+    kind: str
+    batch: int
+    groups: int
+    in_channels: int
+    out_channels: int
+    spatial: Shape
+    kernel: Shape
+    out_spatial: Shape
+    strides: Shape
+    padding: Pads
+    dilation: Shape
+    lhs_dilation: Shape
+    layout: str
+    weight_first: bool
+    dtype: np.dtype
+    out_dtype: np.dtype
+    precision: object = None
+    examples: int = 1
+
+    @property
+    def ndim(self) -> int:
+        """The number of spatial dimensions."""
+        return len(self.kernel)
+
+    @property
+    def taps(self) -> int:
+        """The number of kernel positions, prod(K)."""
+        return math.prod(self.kernel)
+
+    @property
+    def positions(self) -> int:
+        """The number of output positions of the whole batch, N * prod(S_out)."""
+        return self.batch * math.prod(self.out_spatial)
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each group has one input channel."""
+        return self.in_channels == 1 and self.groups > 1
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the direct sum (a dilated x counted without its zeros)."""
+        per_position = self.taps * self.in_channels * self.out_channels * self.groups
+        return self.positions * per_position // math.prod(self.lhs_dilation)
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, *S, G*C)."""
+        return (self.batch, *self.spatial, self.groups * self.in_channels)
+
+    @property
+    def w_shape(self) -> Shape:
+        """(*K, C, G*O)."""
+        return (*self.kernel, self.in_channels, self.groups * self.out_channels)
+
+    @property
+    def y_shape(self) -> Shape:
+        """(N, *S_out, G*O)."""
+        return (self.batch, *self.out_spatial, self.groups * self.out_channels)
+
+    @property
+    def accumulator(self) -> np.dtype:
+        """The dtype to add up in: at least float32 for 16-bit floats, the result's for the rest."""
+        wide = jnp.promote_types(self.dtype, self.out_dtype)
+        return np.dtype(np.float32) if wide in (jnp.bfloat16, np.float16) else np.dtype(wide)
+
+    @property
+    def plain(self) -> bool:
+        """Whether x is used as it is: no padding, no dilation of x."""
+        return set(self.padding) <= {(0, 0)} and set(self.lhs_dilation) <= {1}
+
+    @property
+    def dense_input(self) -> Form:
+        """The same convolution of the dilated, padded x: what `pad_input(x, form)` goes with."""
+        sizes = tuple(
+            dilated(n, d) + lo + hi
+            for n, d, (lo, hi) in zip(self.spatial, self.lhs_dilation, self.padding, strict=True)
+        )
+        zeros = ((0, 0),) * self.ndim
+        ones = (1,) * self.ndim
+        return dataclasses.replace(self, spatial=sizes, padding=zeros, lhs_dilation=ones)
+
+
+def pad_input(x: Array, form: Form) -> Array:
+    """x with the zeros of `lhs_dilation` and `padding` written out (crops if negative)."""
+    if form.plain:
+        return x
+    inner = [
+        (lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)
+    ]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
+
+
+# --- from a general convolution to a form, and back -----------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A spec seen in one form: the form, and how arrays get there and the result gets back."""
+
+    form: Form
+    bring: Callable[[Array, Array], tuple[Array, Array]]
+    give: Callable[[Array], Array]
+
+
+def _layout(spec: Shape) -> str:
+    """ "first" if the feature dimension lies before the last spatial one in memory."""
+    return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) else "last"
+
+
+def _split(x: Array, axis: int, outer: int) -> Array:
+    """Axis of size outer*inner as two axes (outer, inner)."""
+    return x.reshape(*x.shape[:axis], outer, x.shape[axis] // outer, *x.shape[axis + 1 :])
+
+
+def _merge(x: Array, axis: int) -> Array:
+    """Axes axis and axis + 1 as one."""
+    return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
+
+
+def _place(y: Array, out_spec: Shape) -> Array:
+    """y with logical order (batch, feature, *spatial) in the order of `out_spec`."""
+    return y.transpose(tuple(np.argsort(out_spec)))
+
+
+def forward_view(spec: ConvSpec) -> View:
+    """`spec` in forward form. Batch groups become feature groups."""
+    dn, batch_groups = spec.dimension_numbers, spec.batch_group_count
+    groups = spec.feature_group_count * batch_groups
+    form = Form(
+        kind="forward",
+        batch=spec.batch // batch_groups,
+        groups=groups,
+        in_channels=spec.in_channels // spec.feature_group_count,
+        out_channels=spec.out_channels // groups,
+        spatial=spec.spatial,
+        kernel=spec.kernel,
+        out_spatial=spec.out_spatial,
+        strides=spec.window_strides,
+        padding=spec.padding,
+        dilation=spec.rhs_dilation,
+        lhs_dilation=spec.lhs_dilation,
+        layout=_layout(dn.lhs_spec),
+        weight_first=_layout(dn.rhs_spec) == "first",
+        dtype=spec.lhs_dtype,
+        out_dtype=spec.out_dtype,
+        precision=spec.precision,
+    )
+    last = spec.ndim + 1
+
+    def bring(lhs: Array, rhs: Array) -> tuple[Array, Array]:
+        n, c, *s = dn.lhs_spec
+        o, i, *k = dn.rhs_spec
+        x, w = lhs.transpose(n, *s, c), rhs.transpose(*k, i, o)
+        if batch_groups > 1:
+            x = _merge(jnp.moveaxis(_split(x, 0, batch_groups), 0, last), last)
+        return x, w
+
+    def give(y: Array) -> Array:
+        return _place(jnp.moveaxis(y, -1, 1), dn.out_spec)
+
+    return View(form, bring, give)
+
+
+def weight_view(spec: ConvSpec) -> View:
+    """`spec` in weight form: its result is the weight, its features are the batch.
+
+    Feature groups, which come from `vmap` over both operands (per-example gradients), become
+    `form.examples`: independent weight gradients, which `bring` puts on a new leading axis.
+    A dilated lhs with stride 1 (the weight gradient of a transposed convolution) is turned round:
+    x and y change places, so that the dilation becomes a stride.
+    """
+    dn, examples = spec.dimension_numbers, spec.feature_group_count
+    groups = spec.batch_group_count
+    plain = Form(
+        kind="weight",
+        batch=spec.in_channels // examples,
+        groups=groups,
+        in_channels=spec.batch // groups,
+        out_channels=spec.out_channels // (groups * examples),
+        spatial=spec.spatial,
+        kernel=spec.out_spatial,
+        out_spatial=spec.kernel,
+        strides=spec.rhs_dilation,
+        padding=spec.padding,
+        dilation=spec.window_strides,
+        lhs_dilation=spec.lhs_dilation,
+        layout=_layout((dn.lhs_spec[1], dn.lhs_spec[0], *dn.lhs_spec[2:])),
+        weight_first=_layout((dn.out_spec[1], dn.out_spec[0], *dn.out_spec[2:])) == "first",
+        dtype=spec.lhs_dtype,
+        out_dtype=spec.out_dtype,
+        precision=spec.precision,
+        examples=examples,
+    )
+    turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
+    form = _turned(plain) if turned else plain
+    axes = tuple(range(int(examples > 1), int(examples > 1) + spec.ndim))
+
+    def bring(lhs: Array, rhs: Array) -> tuple[Array, Array]:
+        b, i, *s = dn.lhs_spec
+        x = lhs.transpose(i, *s, b)
+        o, i, *k = dn.rhs_spec
+        y = rhs.transpose(i, *k, o)
+        if examples > 1:
+            x = _split(x, 0, examples)
+            y = jnp.moveaxis(_split(y, y.ndim - 1, examples), -2, 0)
+        return (y, x) if turned else (x, y)
+
+    def give(w: Array) -> Array:
+        if turned:  # (*K, O, G*C), kernel reversed -> (*K, C, G*O)
+            w = jnp.swapaxes(_split(jnp.flip(w, axes), w.ndim - 1, groups), -3, -1)
+            w = _merge(w, w.ndim - 2)
+        if examples > 1:  # (examples, *K, C, O) -> (*K, C, examples*O)
+            w = _merge(jnp.moveaxis(w, 0, -2), w.ndim - 2)
+        *k, c, o = range(w.ndim)
+        return _place(w.transpose(c, o, *k), dn.out_spec)
+
+    return View(form, bring, give)
+
+
+def _turned(form: Form) -> Form:
+    """The weight form with x and y in each other's place; its kernel comes out reversed."""
+    padding = []
+    for size, out, kernel, (lo, _), d, ld in zip(
+        form.spatial,
+        form.out_spatial,
+        form.kernel,
+        form.padding,
+        form.dilation,
+        form.lhs_dilation,
+        strict=True,
+    ):
+        reach = (kernel - 1) * d
+        low = reach - lo
+        padding.append((low, (size - 1) * ld + reach + 1 - out - low))
+    return dataclasses.replace(
+        form,
+        in_channels=form.out_channels,
+        out_channels=form.in_channels,
+        spatial=form.out_spatial,
+        out_spatial=form.spatial,
+        strides=form.lhs_dilation,
+        lhs_dilation=(1,) * form.ndim,
+        padding=tuple(padding),
+    )

@@ -1,0 +1,36 @@
+"""What a method is: a name, what it takes, what it costs, and a function for each form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jax import Array
+
+from jaxconv._form import Form
+
+Run = Callable[[Array, Array, Form], Array]
+
+
+class Method(NamedTuple):
+    """One way to compute a convolution.
+
+    Attributes:
+      name: what `method=` takes and `explain` prints.
+      summary: one line for tables.
+      supports: form -> None where the method can compute it, else a short reason.
+      forward: (x, w, form) -> y, or None if the method has no forward form.
+      weight: (x, y, form) -> w, or None if it has no weight form.
+      cost: form -> estimated seconds on the machine that the numbers were measured on.
+      exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
+      auto: whether "auto" may choose it.
+    """
+
+    name: str
+    summary: str
+    supports: Callable[[Form], str | None]
+    forward: Run | None
+    weight: Run | None
+    cost: Callable[[Form], float]
+    exact: bool = True
+    auto: bool = True
