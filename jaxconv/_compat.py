@@ -1,0 +1,233 @@
+"""The only file that knows JAX's moving and private parts, by version.
+
+Written against JAX 0.10.2 and 0.12.0. Everything else in the package imports public names, or these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax._src import core as _core
+from jax._src import linear_util as _lu
+from jax._src.interpreters import mlir as _mlir
+from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
+from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
+from jax.interpreters import ad, batching, mlir
+
+JAX_VERSION: tuple[int, ...] = jax.__version_info__
+
+# --- a primitive that behaves as lax's convolution does ---------------------------------------
+
+
+def twin_primitive(
+    name: str,
+    *,
+    run: Callable[..., Any],
+    replay: Callable[..., Any],
+    lower_cpu: Callable[..., Any],
+) -> Primitive:
+    """A primitive with the types, derivatives and batching of lax's convolution.
+
+    Args:
+      name: of the primitive, as printed in a jaxpr.
+      run: what an eager call does.
+      replay: `replay(rule, method, *args)` calls one of lax's rules and turns every convolution it
+        makes into one of ours.
+      lower_cpu: the lowering rule on a CPU; every other platform lowers lax's convolution.
+    """
+    twin = Primitive(name)
+    twin.def_impl(run)
+    twin.def_abstract_eval(
+        lambda *avals, method, **params: lax_conv_p.abstract_eval(*avals, **params)[0]
+    )
+
+    def transpose(side: int) -> Callable[..., Any]:
+        def rule(cotangent, lhs, rhs, *, method, **params):
+            operands = [lhs, rhs]
+            known = operands[1 - side]
+            operands[side] = ad.UndefinedPrimal(operands[side].aval)
+
+            def of_lax(cotangent, known):
+                operands[1 - side] = known
+                return ad.primitive_transposes[lax_conv_p](cotangent, *operands, **params)[side]
+
+            return replay(of_lax, method, cotangent, known)
+
+        return rule
+
+    ad.defbilinear(twin, transpose(0), transpose(1))
+
+    def batch(axis_data, args, dims, *, method, **params):
+        place = []
+
+        def of_lax(*args):
+            rule = batching.fancy_primitive_batchers[lax_conv_p]
+            out, dim = rule(axis_data, args, dims, **params)
+            place.append(dim)
+            return out
+
+        return replay(of_lax, method, *args), place[0]
+
+    batching.fancy_primitive_batchers[twin] = batch
+
+    def lower_elsewhere(lhs, rhs, *, method, **params):
+        return lax_conv_p.bind(lhs, rhs, **params)
+
+    mlir.register_lowering(twin, mlir.lower_fun(lower_elsewhere, multiple_results=False))
+    mlir.register_lowering(twin, lower_cpu, platform="cpu")
+    _register_remat(twin)
+    return twin
+
+
+def _register_remat(primitive: Primitive) -> None:
+    """Let jax.checkpoint's policies see the primitive as a convolution (JAX 0.11 and newer)."""
+    try:
+        from jax._src.interpreters.remat import rules
+    except ImportError:
+        return
+    if lax_conv_p not in rules:
+        return
+    from jax._src.ad_checkpoint import primal_left_tangent_right
+    from jax._src.interpreters import partial_eval as pe
+
+    def rule(trace, lhs, rhs, **params):
+        def conv(lhs, rhs):
+            return primitive.bind(lhs, rhs, **params)
+
+        def again(_, lhs, rhs):
+            return conv(lhs, rhs)
+
+        def saved(out, lhs, rhs):
+            return primal_left_tangent_right(out, conv(lhs, rhs))
+
+        out = conv(lhs, rhs)
+        if trace.policy is not None:
+            policy = checkpoint_policy(trace.policy, primitive)
+            case = pe.ensure_enum(policy(primitive, jax.typeof(lhs), jax.typeof(rhs), **params))
+            if isinstance(case, pe.SaveableType):
+                return out, out, saved
+        return out, (), again
+
+    rules[primitive] = rule
+
+
+def checkpoint_policy(policy: Callable[..., Any], primitive: Primitive) -> Callable[..., Any]:
+    """`policy`, asked about lax's convolution where it would be asked about `primitive`."""
+
+    def seen(prim, *args, **params):
+        if prim is primitive:
+            params.pop("method", None)
+            prim = lax_conv_p
+        return policy(prim, *args, **params)
+
+    return seen
+
+
+def reshard_operands(lhs: Any, rhs: Any) -> tuple[Any, Any]:
+    """What lax does first to the operands under an explicit mesh or inside shard_map."""
+    return tuple(_core.auto_insert_reshard(lhs, rhs))
+
+
+# --- lowering --------------------------------------------------------------------------------
+
+_CPU = _mlir._platform_specific_lowerings["cpu"]
+_ORIGINAL = _CPU[lax_conv_p]
+
+
+def lower_as_lax(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
+    """JAX's own CPU lowering of its convolution, whatever is installed now."""
+    return _ORIGINAL.rule(ctx, lhs, rhs, **params)
+
+
+def lower_as(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
+    """The lowering of a JAX function of one result."""
+    return mlir.lower_fun(fun, multiple_results=False)(ctx, *args)
+
+
+def replace_cpu_lowering(rule: Callable[..., Any]) -> None:
+    """Make `rule` the CPU lowering of JAX's own convolution."""
+    mlir.register_lowering(lax_conv_p, rule, platform="cpu", cacheable=False)
+
+
+def restore_cpu_lowering() -> None:
+    """Put JAX's own CPU rule back, the very entry that was there."""
+    _CPU[lax_conv_p] = _ORIGINAL
+    _mlir._uncacheable_primitives.discard(lax_conv_p)
+
+
+def partitioned(ctx: Any) -> bool:
+    """Whether the partitioner will split this program over several devices.
+
+    Inside a fully manual shard_map the shapes are those of one device: not partitioned.
+    """
+    axes = ctx.module_context.axis_context
+    if isinstance(axes, ShardingContext):
+        return axes.num_devices > 1
+    if isinstance(axes, SPMDAxisContext):
+        auto = set(axes.mesh.axis_names) - set(axes.manual_axes)
+        return any(axes.mesh.shape[name] > 1 for name in auto)
+    return False
+
+
+# --- traced programs -------------------------------------------------------------------------
+
+
+def map_jaxpr(value: Any, rewrite: Callable[[Jaxpr], Jaxpr]) -> Any:
+    """`value` with `rewrite` applied if it is a jaxpr, closed or not; else None."""
+    if isinstance(value, Jaxpr):  # in 0.12 a closed jaxpr is a Jaxpr with constants
+        return rewrite(value)
+    if isinstance(value, ClosedJaxpr):
+        return value.replace(jaxpr=rewrite(value.jaxpr))
+    return None
+
+
+def open_jaxpr(closed: Any) -> Jaxpr:
+    """The jaxpr inside a closed one (0.12: itself)."""
+    return closed.jaxpr if hasattr(closed, "jaxpr") else closed
+
+
+def map_thunk(thunk: Any, after: Callable[[Any], Any]) -> Any:
+    """A wrapped function (a custom rule kept in a jaxpr) with `after` applied to its result."""
+
+    def call(*args):
+        return after(thunk.call_wrapped(*args))
+
+    return _lu.wrap_init(call, debug_info=thunk.debug_info)
+
+
+def around_thunk(thunk: Any, around: Callable[..., Any]) -> Any:
+    """A wrapped function replaced by `around(call, *args)`."""
+
+    def call(*args):
+        return around(thunk.call_wrapped, *args)
+
+    return _lu.wrap_init(call, debug_info=thunk.debug_info)
+
+
+def eval_jaxpr(closed: Any, *args: Any) -> list[Any]:
+    """The results of a closed jaxpr on `args`."""
+    jaxpr = open_jaxpr(closed)
+    return jax.core.eval_jaxpr(jaxpr, closed.consts, *args)
+
+
+def source_of(eqn: Any) -> str:
+    """Where in the user's program an equation comes from: "file.py:12", or ""."""
+    from jax._src import source_info_util
+
+    frame = source_info_util.user_frame(eqn.source_info.traceback)
+    return f"{frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}" if frame else ""
+
+
+def name_stack_of(eqn: Any) -> str:
+    """The transformations and scopes an equation was made under."""
+    return str(eqn.source_info.name_stack)
+
+
+def canonical_precision(precision: Any) -> Any:
+    """A precision argument as lax's primitives hold it."""
+    from jax._src.lax import lax as _lax
+
+    return _lax.canonicalize_precision(precision)

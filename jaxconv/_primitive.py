@@ -1,0 +1,104 @@
+"""The convolution as JAX sees it: a primitive whose method is chosen when it is lowered.
+
+It has the parameters, types, derivatives and batching rules of lax's convolution (lax's own rules,
+replayed with our primitive in place of lax's). On a CPU, its lowering asks `_choose` for a method,
+after differentiation and batching, on the real shapes. On every other platform it is lax's.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+import jax
+from jax import Array, lax
+
+from jaxconv import _compat
+from jaxconv._choose import choose
+from jaxconv._run import run
+from jaxconv._rewrite import replay
+from jaxconv._spec import ConvSpec
+
+_lowering = threading.local()
+
+
+def as_ours(method: str) -> Any:
+    """A function from an equation to the same with our primitive, if it is lax's convolution."""
+
+    def rename(eqn: Any) -> Any:
+        if eqn.primitive is not _compat.lax_conv_p:
+            return eqn
+        return eqn.replace(primitive=conv_p, params={**eqn.params, "method": method})
+
+    return rename
+
+
+def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> Any:
+    """The CPU lowering: the method that `choose` names, or lax where nothing else can be had."""
+    if (
+        getattr(_lowering, "inside", False)  # a method's own use of lax
+        or params["out_sharding"] is not None
+        or _compat.partitioned(ctx)
+    ):
+        return _compat.lower_as_lax(ctx, lhs, rhs, **params)
+    spec = ConvSpec.of(*ctx.avals_in, params)
+    choice = choose(spec, method) if spec.is_static else None
+    if choice is None or choice.method == "lax":
+        return _compat.lower_as_lax(ctx, lhs, rhs, **params)
+    _lowering.inside = True
+    try:
+        return _compat.lower_as(functools.partial(run, spec=spec, choice=choice), ctx, lhs, rhs)
+    finally:
+        _lowering.inside = False
+
+
+def _eager(lhs: Any, rhs: Any, **params: Any) -> Array:
+    return _compiled(tuple(sorted(params.items())))(lhs, rhs)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(params: tuple[tuple[str, Any], ...]) -> Any:
+    return jax.jit(functools.partial(conv_p.bind, **dict(params)))
+
+
+def _replay(rule: Any, method: str, *args: Any) -> Any:
+    return replay(rule, as_ours(method), *args)
+
+
+conv_p = _compat.twin_primitive("jaxconv", run=_eager, replay=_replay, lower_cpu=lower_cpu)
+
+
+def convolve(
+    lhs: Array,
+    rhs: Array,
+    *,
+    window_strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    lhs_dilation: tuple[int, ...],
+    rhs_dilation: tuple[int, ...],
+    dimension_numbers: lax.ConvDimensionNumbers,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    out_sharding: Any = None,
+    method: str = "auto",
+) -> Array:
+    """One general convolution, its parameters complete and canonical (see `conv_general_dilated`)."""
+    lhs, rhs = _compat.reshard_operands(lhs, rhs)
+    return conv_p.bind(
+        lhs,
+        rhs,
+        window_strides=tuple(window_strides),
+        padding=tuple((lo, hi) for lo, hi in padding),
+        lhs_dilation=tuple(lhs_dilation),
+        rhs_dilation=tuple(rhs_dilation),
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        batch_group_count=batch_group_count,
+        precision=_compat.canonical_precision(precision),
+        preferred_element_type=preferred_element_type,
+        out_sharding=out_sharding,
+        method=method,
+    )

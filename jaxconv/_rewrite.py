@@ -1,0 +1,99 @@
+"""Rewrite a traced program: every convolution of lax's becomes one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.tree_util import tree_flatten, tree_unflatten
+
+from jaxconv import _compat
+
+Rename = Callable[[Any], Any]
+
+
+def rewrite_jaxpr(jaxpr: Any, rename: Rename, done: dict[int, Any] | None = None) -> Any:
+    """`jaxpr` with `rename(eqn)` in place of each equation, in all its sub-programs too.
+
+    Sub-programs that are one object before are one object after, so that a jitted function called
+    twice is still compiled once. The rules inside custom_jvp and custom_vjp are rewritten when they
+    are called.
+    """
+    done = {} if done is None else done
+    if id(jaxpr) in done:
+        return done[id(jaxpr)][1]
+
+    def inside(value: Any) -> Any:
+        mapped = _compat.map_jaxpr(value, lambda j: rewrite_jaxpr(j, rename, done))
+        if mapped is not None:
+            return mapped
+        if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+            return type(value)(inside(v) for v in value)
+        return value
+
+    equations = []
+    for eqn in jaxpr.eqns:
+        params = {name: inside(value) for name, value in eqn.params.items()}
+        params |= _custom_rules(params, rename)
+        if any(params[name] is not eqn.params[name] for name in params):
+            eqn = eqn.replace(params=params)
+        equations.append(rename(eqn))
+    new = jaxpr.replace(eqns=equations)
+    done[id(jaxpr)] = (jaxpr, new)  # the old one is kept so that its id stays its own
+    return new
+
+
+def _custom_rules(params: dict[str, Any], rename: Rename) -> dict[str, Any]:
+    """The functions of custom derivative rules, rewritten as they run."""
+
+    def first_jaxpr(result: Any) -> Any:
+        jaxpr, *rest = result
+        return (rewrite_jaxpr(jaxpr, rename), *rest)
+
+    found = {}
+    if "jvp_jaxpr_fun" in params:
+        found["jvp_jaxpr_fun"] = _compat.map_thunk(params["jvp_jaxpr_fun"], first_jaxpr)
+    if "fwd_jaxpr_thunk" in params:
+        found["fwd_jaxpr_thunk"] = _compat.map_thunk(params["fwd_jaxpr_thunk"], first_jaxpr)
+        found["bwd"] = _compat.around_thunk(
+            params["bwd"], lambda call, *args: replay(call, rename, *args)
+        )
+    return found
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array or a tracer, something to be traced."""
+    return hasattr(value, "aval") and isinstance(value, jax.Array) or _is_numpy(value)
+
+
+def _is_numpy(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and hasattr(value, "dtype") and value.dtype != object
+
+
+def replay(fun: Callable[..., Any], rename: Rename, *args: Any) -> Any:
+    """`fun(*args)` traced, rewritten with `rename` and run.
+
+    Leaves that are no arrays (Python numbers, strings, symbolic zeros) go in and come out as they
+    are.
+    """
+    leaves, tree = tree_flatten(args)
+    traced = [is_array(leaf) for leaf in leaves]
+    out: dict[str, Any] = {}
+
+    def flat(*arrays: Any) -> list[Any]:
+        given = iter(arrays)
+        full = [next(given) if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
+        results, out["tree"] = tree_flatten(fun(*tree_unflatten(tree, full)))
+        out["arrays"] = [is_array(r) for r in results]
+        out["static"] = [r for r in results if not is_array(r)]
+        return [r for r in results if is_array(r)]
+
+    arrays = [leaf for t, leaf in zip(traced, leaves, strict=True) if t]
+    closed = jax.make_jaxpr(flat)(*arrays)
+    rewritten = _compat.map_jaxpr(closed, lambda j: rewrite_jaxpr(j, rename))
+    values = iter(_compat.eval_jaxpr(rewritten, *arrays))
+    static = iter(out["static"])
+    return tree_unflatten(
+        out["tree"], [next(values) if a else next(static) for a in out["arrays"]]
+    )
