@@ -46,9 +46,7 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all results.")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the ratios.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the ratios.")] = None,
     list_rows: Annotated[
         bool, typer.Option("--list", help="Print the names of the rows and end.")
     ] = False,
@@ -61,6 +59,8 @@ def bench(
     from jaxconv.cli.bench.torch_worker import TorchWorker, torch_available
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, render.WIDE))
     layouts = ("last", "first") if layout is LayoutOption.both else (layout.value,)
     tables = [t.value for t in table] if table else list(TABLES)
     chosen = cases(tables, layouts, only or ())

@@ -84,7 +84,7 @@ class Layer:
         )
 
     def dimension_numbers(self, layout: str) -> tuple[str, str, str]:
-        """lax's ``dimension_numbers`` for a layout."""
+        """The ``dimension_numbers`` of lax for a layout."""
         space = LETTERS[self.ndim]
         if layout == "last":
             return f"N{space}C", f"{space}IO", f"N{space}C"
@@ -169,6 +169,7 @@ def _layer(
     )
 
 
+# fmt: off
 LAYERS: tuple[Layer, ...] = (
     # Dense: every input channel meets every output channel.
     _layer("dense", "ResNet-50 3x3 64@56", 8, 56, (64, 64), 3, 1, 1),
@@ -211,30 +212,38 @@ LAYERS: tuple[Layer, ...] = (
     _layer("depthwise", "EfficientNet dw5x5 s2 672@14", 8, 14, (672, 672), 5, 2, 2, groups=672),
     _layer("depthwise", "ConvNeXt dw7x7 96@56", 4, 56, (96, 96), 7, 1, 3, groups=96),
     _layer("depthwise", "ConvNeXt dw7x7 768@7", 8, 7, (768, 768), 7, 1, 3, groups=768),
-    _layer("depthwise", "DeepLabV3+ dw3x3 d2 728@33", 1, 33, (728, 728), 3, 1, 2, dilation=2, groups=728),  # noqa: E501
+    _layer("depthwise", "DeepLabV3+ dw3x3 d2 728@33", 1, 33, (728, 728), 3, 1, 2,
+           dilation=2, groups=728),
     _layer("depthwise", "EEGNet dw64x1 x2 8-16", 16, (64, 128), (8, 16), (64, 1), groups=8),
-    _layer("depthwise", "Mamba dw k4 causal 1024", 2, 512, (1024, 1024), 4, 1, "causal", groups=1024, ndim=1),  # noqa: E501
+    _layer("depthwise", "Mamba dw k4 causal 1024", 2, 512, (1024, 1024), 4, 1, "causal",
+           groups=1024, ndim=1),
     _layer("depthwise", "Conformer dw k31 256", 4, 500, (256, 256), 31, 1, 15, groups=256, ndim=1),
-    _layer("depthwise", "Conv-TasNet dw k3 d16 512", 2, 1000, (512, 512), 3, 1, "same", dilation=16, groups=512, ndim=1),  # noqa: E501
-    _layer("depthwise", "X3D dw3x3x3 54@8x28x28", 2, (8, 28, 28), (54, 54), 3, 1, 1, groups=54, ndim=3),  # noqa: E501
+    _layer("depthwise", "Conv-TasNet dw k3 d16 512", 2, 1000, (512, 512), 3, 1, "same",
+           dilation=16, groups=512, ndim=1),
+    _layer("depthwise", "X3D dw3x3x3 54@8x28x28", 2, (8, 28, 28), (54, 54), 3, 1, 1,
+           groups=54, ndim=3),
     # Grouped: a few channels a group.
     _layer("grouped", "ResNeXt 32x4d 3x3 128@56", 4, 56, (128, 128), 3, 1, 1, groups=32),
     _layer("grouped", "ResNeXt 32x4d 3x3 s2 256@56", 2, 56, (256, 256), 3, 2, 1, groups=32),
     _layer("grouped", "ResNeXt 32x4d 3x3 512@14", 4, 14, (512, 512), 3, 1, 1, groups=32),
     _layer("grouped", "AlexNet g2 5x5 96-256@27", 4, 27, (96, 256), 5, 1, 2, groups=2),
     _layer("grouped", "ShuffleNet g3 1x1 240@28", 8, 28, (240, 240), 1, groups=3),
-    _layer("grouped", "wav2vec2 position k128 g16 768", 1, 249, (768, 768), 128, 1, "same", groups=16, ndim=1),  # noqa: E501
+    _layer("grouped", "wav2vec2 position k128 g16 768", 1, 249, (768, 768), 128, 1, "same",
+           groups=16, ndim=1),
     # Dilated.
     _layer("dilated", "DeepLab 3x3 d2 256@32", 4, 32, (256, 256), 3, 1, 2, dilation=2),
     _layer("dilated", "DeepLab ASPP 3x3 d12 512-256@33", 1, 33, (512, 256), 3, 1, 12, dilation=12),
-    _layer("dilated", "WaveNet k2 d64 64-128", 2, 4096, (64, 128), 2, 1, "causal", dilation=64, ndim=1),  # noqa: E501
+    _layer("dilated", "WaveNet k2 d64 64-128", 2, 4096, (64, 128), 2, 1, "causal",
+           dilation=64, ndim=1),
     _layer("dilated", "TCN k3 d8 128", 8, 512, (128, 128), 3, 1, "causal", dilation=8, ndim=1),
     # Transposed.
     _layer("transposed", "DCGAN T4x4 s2 512-256@8", 16, 8, (512, 256), 4, 2, 1, transposed=True),
     _layer("transposed", "DCGAN T4x4 s2 64-3@32", 16, 32, (64, 3), 4, 2, 1, transposed=True),
     _layer("transposed", "U-Net T2x2 s2 128-64@56", 2, 56, (128, 64), 2, 2, transposed=True),
-    _layer("transposed", "HiFi-GAN T16 s8 256-128", 2, 256, (256, 128), 16, 8, 4, ndim=1, transposed=True),  # noqa: E501
-    _layer("transposed", "3-D U-Net T2x2x2 s2 64-32@8x16x16", 1, (8, 16, 16), (64, 32), 2, 2, ndim=3, transposed=True),  # noqa: E501
+    _layer("transposed", "HiFi-GAN T16 s8 256-128", 2, 256, (256, 128), 16, 8, 4,
+           ndim=1, transposed=True),
+    _layer("transposed", "3-D U-Net T2x2x2 s2 64-32@8x16x16", 1, (8, 16, 16), (64, 32), 2, 2,
+           ndim=3, transposed=True),
     # Audio and sequences.
     _layer("1-D", "wav2vec2 stem k10 s5 1-512", 4, 16000, (1, 512), 10, 5, ndim=1),
     _layer("1-D", "wav2vec2 k3 s2 512", 2, 1599, (512, 512), 3, 2, ndim=1),
@@ -244,8 +253,11 @@ LAYERS: tuple[Layer, ...] = (
     _layer("1-D", "M5 stem k80 s4 1-128", 4, 16000, (1, 128), 80, 4, 38, ndim=1),
     # Volumes and video.
     _layer("3-D", "R3D-18 3x3x3 64@8x28x28", 1, (8, 28, 28), (64, 64), 3, 1, 1, ndim=3),
-    _layer("3-D", "R3D-18 stem 3x7x7 s1,2,2 3-64", 1, (8, 112, 112), (3, 64), (3, 7, 7), (1, 2, 2), (1, 3, 3), ndim=3),  # noqa: E501
-    _layer("3-D", "R(2+1)D 3x1x1 144-64@8x28x28", 1, (8, 28, 28), (144, 64), (3, 1, 1), 1, (1, 0, 0), ndim=3),  # noqa: E501
+    _layer("3-D", "R3D-18 stem 3x7x7 s1,2,2 3-64", 1, (8, 112, 112), (3, 64), (3, 7, 7),
+           (1, 2, 2), (1, 3, 3), ndim=3),
+    _layer("3-D", "R(2+1)D 3x1x1 144-64@8x28x28", 1, (8, 28, 28), (144, 64), (3, 1, 1),
+           1, (1, 0, 0), ndim=3),
     _layer("3-D", "I3D 1x1x1 192-64@8x28x28", 2, (8, 28, 28), (192, 64), 1, ndim=3),
     _layer("3-D", "3-D U-Net 3x3x3 32-64@16x32x32", 1, (16, 32, 32), (32, 64), 3, 1, 1, ndim=3),
 )
+# fmt: on

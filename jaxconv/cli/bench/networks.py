@@ -225,7 +225,8 @@ NETWORKS: tuple[Network, ...] = (
         (
             Conv(64, 7, 2), Norm("batch"), RELU, Conv(64, 2, 2, pad=DOWN), RELU,
             _bottleneck(128, 128, 32, grow=True), RELU, _bottleneck(128, 128, 32), RELU,
-            _bottleneck(256, 256, 32, 2, grow=True), RELU, _bottleneck(256, 256, 32), RELU, Head(10),
+            _bottleneck(256, 256, 32, 2, grow=True), RELU, _bottleneck(256, 256, 32), RELU,
+            Head(10),
         ),
     ),
     Network(

@@ -28,7 +28,8 @@ def network_program(name: str, layout: str) -> Callable[[], Any]:
         loss = torch.square(_run(network.body, iter(parameters), x) - 1).mean()
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            torch._foreach_add_(parameters, gradients, alpha=-RATE)
+            for p, gradient in zip(parameters, gradients, strict=True):
+                p.sub_(gradient, alpha=RATE)
         return loss.item()
 
     return step
@@ -41,7 +42,9 @@ def _run(ops: tuple[n.Op, ...], take: Iterator[Any], x: Any) -> Any:
             conv = F.conv1d if ndim == 1 else F.conv2d
             before, after = op.pair
             size = x.shape[2:]
-            y = conv(x, next(take), next(take), op.stride, before, op.dilation, op.groups or x.shape[1])  # noqa: E501
+            y = conv(
+                x, next(take), next(take), op.stride, before, op.dilation, op.groups or x.shape[1]
+            )
             x = y if before == after else y[..., : size[-1]]
         elif isinstance(op, n.Up):
             x = F.conv_transpose2d(x, next(take), next(take), 2)

@@ -33,7 +33,8 @@ def draw(results: Sequence[Result], machine: dict[str, Any], path: Path) -> None
     rows: dict[tuple[str, ...], list[list[Result]]] = {}
     for (table, layout, what), group in panels.items():
         names = tuple(r.case.name for r in group)
-        rows.setdefault((table, layout, *((what,) if table == "reports" else ()), *names), []).append(group)  # noqa: E501
+        alone = what if table == "reports" else ""
+        rows.setdefault((table, layout, alone, *names), []).append(group)
     heights = [max(len(line[0]) * 0.21 + 0.75, 1.4) for line in rows.values()]
     figure = Figure(figsize=(12.5, sum(heights) + 0.75), layout="constrained", dpi=110)
     subfigures = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -86,4 +87,7 @@ def _panel(axis: Any, group: Sequence[Result], base: str) -> None:
     layout = f", channels {case.layout}" if case.layout else ""
     what = "training step" if case.what == "step" else "forward"
     axis.set_title(f"{case.table}: {what}{layout}", fontsize=9, loc="left")
-    axis.legend(fontsize=7.5, loc="lower right", framealpha=0.9)
+    axis.legend(
+        fontsize=7.5, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False,
+        borderaxespad=0.2, handlelength=1.2,
+    )  # fmt: skip

@@ -8,12 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxconv.cli.bench.run import Result, summary
+from jaxconv.cli.bench.timing import Timing
 
 TITLES = {
     "layers": "Layers of published networks",
     "networks": "Whole networks, training step",
     "reports": "What users reported",
 }
+WIDE = 119
+"""Columns of a terminal that shows lax's time, the spread and the share too."""
 RATIOS = (("jaxconv", "torch"), ("lax", "torch"), ("jaxconv", "lax"))
 WARN_DIFFERENCE = {"forward": 1e-4, "step": 1e-3}
 """Differences from lax above these are shown beside the row: a wrong answer is not fast."""
@@ -50,21 +53,26 @@ class Rows:
         self.console = console
         self.limit = limit
         self.table = ""
-        self.wide = console.width >= 112
-        self.name_width = 40 if self.wide else max(20, console.width - 53)
+        self.wide = console.width >= WIDE
+        # name, fwd/step, layout; a ratio; a time; share
+        self.times = ("jaxconv", "lax", "torch") if self.wide else ("jaxconv", "torch")
+        self.time_width = 13 if self.wide else 8
+        self.name_width = 37 if self.wide else max(16, console.width - 51)
 
     def header(self, table: str) -> None:
         """The title and column names of one table."""
         self.table = table
-        line = Text.assemble("\n", (TITLES[table], "bold"), "\n")
-        line.append(f"{'':{self.name_width}} {'':4} {'':5}", "dim")
-        for upper, lower in RATIOS:
-            line.append(f" {upper[:4] + '/' + lower[:5]:>10}" if self.wide else f" {upper[:1]}/{lower[:1]:<4}".rjust(7), "dim")  # noqa: E501
-        for name in ("jaxconv", "lax", "torch"):
-            line.append(f" {name + ' ms':>{15 if self.wide else 7}}"[:16], "dim")
+        upper, lower = (Text(" " * (self.name_width + 11), "dim") for _ in range(2))
+        for over, under in RATIOS:
+            upper.append(f"{over:>8}")
+            lower.append(f"{'/' + under:>8}")
+        for name in self.times:
+            upper.append(f"{name:>{self.time_width}}")
+            lower.append(f"{'ms':>{self.time_width}}")
         if self.wide:
-            line.append(f" {'share':>6}", "dim")
-        self.console.print(line, no_wrap=True, overflow="crop", highlight=False)
+            lower.append(f"{'share':>7}")
+        for line in (Text(""), Text(TITLES[table], "bold"), upper, lower):
+            self._line(line)
 
     def print(self, result: Result) -> None:
         """One result."""
@@ -76,24 +84,15 @@ class Rows:
         line = Text(f"{name:{self.name_width}} {what:4} {case.layout:5}")
         for upper, lower in RATIOS:
             ratio = result.ratio(upper, lower)
-            text = "-" if ratio is None else f"{ratio:.2f}"
+            text = "-" if ratio is None else f"{ratio:.2f}" if ratio < 1000 else f"{ratio:.0f}"
             bounds = (1.05, 1.05) if lower == "lax" else (1.0, 3.0)
-            line.append(f" {text:>{10 if self.wide else 6}}", _colour(ratio, *bounds))
-        for contender in ("jaxconv", "lax", "torch"):
-            timing = result.timings.get(contender)
-            if timing is None:
-                text = "-"
-            elif self.wide:
-                spread = f"±{min(timing.spread, 9.99) * 100:.0f}%" if timing.calls > 1 else "once"
-                text = f"{_milliseconds(timing.seconds)} {spread:>5}"
-            else:
-                text = _milliseconds(timing.seconds)
-            line.append(f" {text:>{15 if self.wide else 7}}")
-        timing = result.timings.get("jaxconv") or result.timings["lax"]
-        if self.wide:
-            share = f"{case.flops / timing.seconds / self.limit:.0%}" if case.flops else ""
-            line.append(f" {share:>6}", "dim")
-        self.console.print(line, no_wrap=True, overflow="crop", highlight=False)
+            line.append(f"{text:>8}", _colour(ratio, *bounds))
+        for contender in self.times:
+            line.append(f"{self._time(result.timings.get(contender)):>{self.time_width}}")
+        if self.wide and case.flops:
+            timing = result.timings.get("jaxconv") or result.timings["lax"]
+            line.append(f"{case.flops / timing.seconds / self.limit:>7.0%}", "dim")
+        self._line(line)
         for note in result.notes:
             self.console.print(f"    {note}", style="red", markup=False, highlight=False)
         if result.difference is not None and result.difference > WARN_DIFFERENCE[case.what]:
@@ -101,6 +100,18 @@ class Rows:
                 f"    outputs differ from lax's by {result.difference:.1e} of the largest",
                 style="red",
             )
+
+    def _time(self, timing: Timing | None) -> str:
+        if timing is None:
+            return "-"
+        text = _milliseconds(timing.seconds)
+        if not self.wide:
+            return text
+        spread = f"±{min(timing.spread, 9.99):.0%}" if timing.calls > 1 else "once"
+        return f"{text} {spread:5}"
+
+    def _line(self, line: Text) -> None:
+        self.console.print(line, no_wrap=True, overflow="crop", highlight=False)
 
 
 def _colour(ratio: float | None, good: float, bad: float) -> str:

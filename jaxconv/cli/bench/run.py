@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,8 @@ def cases(tables: Iterable[str], layouts: Sequence[str], only: Sequence[str] = (
         layouts: Of "last" (channels last) and "first".
         only: Keep cases whose name or family contains one of these, in any case of letters.
     """
-    everything: list[Case] = []
-    for table in tables:
-        everything += {"layers": _layers, "networks": _networks, "reports": _reports}[table](layouts)
+    makers = {"layers": _layers, "networks": _networks, "reports": _reports}
+    everything = [case for table in tables for case in makers[table](layouts)]
     words = [word.lower() for word in only]
     return [
         case
@@ -238,8 +238,6 @@ def run(chosen: Sequence[Case], worker: TorchWorker | None, rounds: int) -> Iter
 
 def machine(worker: TorchWorker | None) -> dict[str, Any]:
     """The machine, the versions, and the measured limit."""
-    import jaxlib
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_name(),
@@ -247,7 +245,7 @@ def machine(worker: TorchWorker | None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": version("jaxlib"),
         "jaxconv": our_way(),
         "torch": worker.about()["version"] if worker else None,
         "matmul_gflops": matmul_rate() / 1e9,
@@ -264,7 +262,7 @@ def _cpu_name() -> str:
 
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:
-    """exp of the mean of logs over the values that are there."""
+    """The exponential of the mean of logs over the values that are there."""
     logs = [math.log(v) for v in values if v]
     return math.exp(sum(logs) / len(logs)) if logs else None
 
