@@ -231,3 +231,8 @@ def canonical_precision(precision: Any) -> Any:
     from jax._src.lax import lax as _lax
 
     return _lax.canonicalize_precision(precision)
+
+
+def is_jaxpr(value: Any) -> bool:
+    """Whether `value` is a jaxpr, closed or not."""
+    return isinstance(value, Jaxpr | ClosedJaxpr)

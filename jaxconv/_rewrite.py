@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.tree_util import tree_flatten, tree_unflatten
 
 from jaxconv import _compat
@@ -64,36 +65,45 @@ def _custom_rules(params: dict[str, Any], rename: Rename) -> dict[str, Any]:
 
 def is_array(value: Any) -> bool:
     """Whether `value` is an array or a tracer, something to be traced."""
-    return hasattr(value, "aval") and isinstance(value, jax.Array) or _is_numpy(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype != object
+    return isinstance(value, jax.Array)
 
 
-def _is_numpy(value: Any) -> bool:
-    return type(value).__module__ == "numpy" and hasattr(value, "dtype") and value.dtype != object
+class Traced(NamedTuple):
+    """A function traced on arguments: its closed jaxpr, the arrays that go in, and the way out."""
+
+    closed: Any
+    arrays: list[Any]
+    rebuild: Callable[[list[Any]], Any]
 
 
-def replay(fun: Callable[..., Any], rename: Rename, *args: Any) -> Any:
-    """`fun(*args)` traced, rewritten with `rename` and run.
-
-    Leaves that are no arrays (Python numbers, strings, symbolic zeros) go in and come out as they
-    are.
+def trace(fun: Callable[..., Any], *args: Any) -> Traced:
+    """`fun` traced on `args`, pytrees whose leaves are arrays, shapes (`jax.ShapeDtypeStruct`) or
+    anything else; what is neither array nor shape reaches fun, and comes out of it, as it is.
     """
     leaves, tree = tree_flatten(args)
-    traced = [is_array(leaf) for leaf in leaves]
+    traced = [is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]
     out: dict[str, Any] = {}
 
     def flat(*arrays: Any) -> list[Any]:
         given = iter(arrays)
         full = [next(given) if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
         results, out["tree"] = tree_flatten(fun(*tree_unflatten(tree, full)))
-        out["arrays"] = [is_array(r) for r in results]
-        out["static"] = [r for r in results if not is_array(r)]
+        out["static"] = [None if is_array(r) else (r,) for r in results]
         return [r for r in results if is_array(r)]
 
+    def rebuild(values: list[Any]) -> Any:
+        given = iter(values)
+        full = [next(given) if s is None else s[0] for s in out["static"]]
+        return tree_unflatten(out["tree"], full)
+
     arrays = [leaf for t, leaf in zip(traced, leaves, strict=True) if t]
-    closed = jax.make_jaxpr(flat)(*arrays)
+    return Traced(jax.make_jaxpr(flat)(*arrays), arrays, rebuild)
+
+
+def replay(fun: Callable[..., Any], rename: Rename, *args: Any) -> Any:
+    """`fun(*args)` traced, rewritten with `rename` and run."""
+    closed, arrays, rebuild = trace(fun, *args)
     rewritten = _compat.map_jaxpr(closed, lambda j: rewrite_jaxpr(j, rename))
-    values = iter(_compat.eval_jaxpr(rewritten, *arrays))
-    static = iter(out["static"])
-    return tree_unflatten(
-        out["tree"], [next(values) if a else next(static) for a in out["arrays"]]
-    )
+    return rebuild(_compat.eval_jaxpr(rewritten, *arrays))

@@ -1,0 +1,73 @@
+"""install and uninstall: the engine under every convolution of the process."""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import jax
+
+from jaxconv import _compat
+from jaxconv._primitive import lower_cpu
+
+_lock = threading.Lock()
+_installed = False
+_rule = functools.partial(lower_cpu, method="auto")
+
+
+def install() -> str:
+    """Make this library compute JAX's own convolution on the CPU, in the whole process.
+
+    Replaces the CPU lowering of `lax.conv_general_dilated`, so that Flax, Equinox, Haiku, Keras,
+    `jax.scipy.signal` and everything else that convolves becomes fast without a change. Programs
+    compiled before are forgotten (`jax.clear_caches`), and are compiled anew when they are called.
+    Other platforms are not touched. A second call does nothing. Safe from several threads.
+
+    Returns:
+      One sentence that says what was done.
+
+    See `uninstall` for the way back, `accelerate` for one function only.
+
+    Example:
+      >>> import jaxconv
+      >>> print(jaxconv.install())
+      jaxconv: installed as the CPU lowering of lax.conv_general_dilated; compiled programs cleared.
+      >>> print(jaxconv.install())
+      jaxconv: already installed; nothing done.
+      >>> print(jaxconv.uninstall())
+      jaxconv: uninstalled; JAX's own CPU lowering is back; compiled programs cleared.
+    """
+    global _installed
+    with _lock:
+        if _installed:
+            return "jaxconv: already installed; nothing done."
+        _compat.replace_cpu_lowering(_rule)
+        _installed = True
+        jax.clear_caches()
+        return (
+            "jaxconv: installed as the CPU lowering of lax.conv_general_dilated; "
+            "compiled programs cleared."
+        )
+
+
+def uninstall() -> str:
+    """Put JAX's own CPU lowering of its convolution back, exactly as it was.
+
+    Returns:
+      One sentence that says what was done.
+    """
+    global _installed
+    with _lock:
+        if not _installed:
+            return "jaxconv: not installed; nothing done."
+        _compat.restore_cpu_lowering()
+        _installed = False
+        jax.clear_caches()
+        return (
+            "jaxconv: uninstalled; JAX's own CPU lowering is back; compiled programs cleared."
+        )
+
+
+def installed() -> bool:
+    """Whether `install` is in force."""
+    return _installed
