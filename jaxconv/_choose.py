@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,16 @@ from jaxconv._spec import ConvSpec
 
 # What another method must be estimated to save before lax is left: estimates err, lax is the norm.
 MARGIN = 0.97
+# Bytes a second of a transpose that no method cancels.
+TRANSPOSE_RATE = 1.5e9
+
+
+class Option(NamedTuple):
+    """A method that can compute a convolution: its estimated seconds, and the form it works in."""
+
+    seconds: float
+    kind: str
+    method: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Choice:
       kind: "forward" or "weight", the form it works in.
       seconds: its estimate, NaN where there is none.
       why: one short sentence.
-      considered: (method, form, seconds) of every candidate, fastest first.
+      considered: every `Option`, fastest first.
       refused: (method, reason) of the methods that cannot compute this convolution.
     """
 
@@ -42,7 +53,7 @@ class Choice:
     kind: str
     seconds: float
     why: str
-    considered: tuple[tuple[str, str, float], ...] = ()
+    considered: tuple[Option, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
 
@@ -123,8 +134,51 @@ def best_for(form: Form) -> tuple[Method, float]:
     return method, seconds
 
 
-def explicit(spec: ConvSpec, method: str) -> str | None:
-    """Why `method` cannot be used for `spec` as it is, or None."""
+def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
+    """Every (seconds, kind, method) that can compute `spec`, fastest first, and the refused.
+
+    A convolution whose window is larger than its result is looked at in both forms: it may be a
+    weight gradient, or a last layer that sees its whole input.
+    """
+    kinds = ["forward"]
+    if math.prod(spec.kernel) > math.prod(spec.out_spatial):
+        kinds = ["weight"]
+        if spec.feature_group_count == spec.batch_group_count == 1:
+            kinds.append("forward")
+    found: list[Option] = []
+    refused: list[tuple[str, str]] = []
+    for kind in kinds:
+        taken, not_taken = candidates(view_of(spec, kind).form)
+        moved = moves(spec, kind) / TRANSPOSE_RATE
+        seen = {option.method for option in found}
+        for seconds, method in taken:
+            if method.name not in seen:
+                extra = 0.0 if method.name == "lax" else moved
+                found.append(Option(seconds + extra, kind, method.name))
+        refused += not_taken
+    names = {option.method for option in found}
+    found.sort()
+    return found, [(name, reason) for name, reason in refused if name not in names]
+
+
+def moves(spec: ConvSpec, kind: str) -> int:
+    """Bytes to transpose before and after, where memory has neither of the form's two layouts."""
+    dn = spec.dimension_numbers
+    arrays = [(dn.lhs_spec, spec.lhs_shape)]
+    arrays.append((dn.out_spec, spec.out_shape) if kind == "forward" else (dn.rhs_spec, spec.rhs_shape))
+    total = 0
+    for order, shape in arrays:
+        batch, channel = order[:2] if kind == "forward" else (order[1], order[0])
+        space = order[2:]
+        sorted_space = all(a < b for a, b in zip(space, space[1:], strict=False))
+        last, first = channel == len(order) - 1, channel == 1
+        if not (batch == 0 and sorted_space and (last or first)) and shape[batch] > 1:
+            total += 2 * spec.lhs_dtype.itemsize * math.prod(shape)
+    return total
+
+
+def refused_by_name(spec: ConvSpec, method: str) -> str | None:
+    """Why the method asked for by name cannot compute `spec`, or None."""
     if method in ("auto", "lax"):
         return None
     return lax_only(spec) or refusal(METHODS[method], natural_view(real_spec(spec)).form)
@@ -141,20 +195,14 @@ def choose(spec: ConvSpec, method: str = "auto") -> Choice:
     if method == "lax" or only:
         return Choice("lax", "forward", math.nan, only or "asked for by name")
     real = real_spec(spec)
-    natural = natural_view(real).form
     if method != "auto":
-        reason = refusal(METHODS[method], natural)
+        reason = refused_by_name(spec, method)
         if reason:
-            return Choice("lax", "forward", math.nan, f"{method} {reason}", (), ((method, reason),))
-        return Choice(method, natural.kind, math.nan, "asked for by name")
-    taken, refused = candidates(natural)
-    if natural.kind == "weight" and spec.feature_group_count * spec.batch_group_count == 1:
-        other = forward_view(real).form
-        taken += [(s, m) for s, m in candidates(other)[0] if m.name == "patches"]
-        taken.sort(key=lambda pair: pair[0])
-    seconds, winner = taken[0]
-    kind = natural.kind if (winner.name, "x") and winner.name != "patches" else "forward"
-    rest = ", ".join(f"{m.name} {s * 1e3:.3g} ms" for s, m in taken[1:3])
-    why = f"estimated {seconds * 1e3:.3g} ms" + (f"; then {rest}" if rest else "")
-    considered = tuple((m.name, natural.kind, s) for s, m in taken)
-    return Choice(winner.name, kind, seconds, why, considered, tuple(refused))
+            why = f"{method} was asked for: {reason}"
+            return Choice("lax", "forward", math.nan, why, (), ((method, reason),))
+        return Choice(method, natural_view(real).form.kind, math.nan, "asked for by name")
+    found, refused = options(real)
+    seconds, kind, name = found[0]
+    others = [f"{o.method} {o.seconds * 1e3:.3g}" for o in found[1:3]]
+    why = f"estimated {seconds * 1e3:.3g} ms" + (f" ({', '.join(others)})" if others else "")
+    return Choice(name, kind, seconds, why, tuple(found), tuple(refused))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxconv import _compat
-from jaxconv._choose import Choice, choose
+from jaxconv._choose import Choice
+from jaxconv._tuned import decide
 from jaxconv._primitive import conv_p
 from jaxconv._rewrite import trace
 from jaxconv._spec import ConvSpec, Shape
@@ -143,7 +144,7 @@ def _walk(jaxpr: Any, context: tuple[str, ...], backward: bool) -> Iterator[Conv
                 reversed_kernel = _is_reversed(eqn.invars[1], makers)
                 direction = "input gradient" if reversed_kernel else "weight gradient"
             if spec.is_static:
-                choice = choose(spec, method)
+                choice = decide(spec, method)
             else:
                 choice = Choice("lax", "forward", float("nan"), "symbolic shapes are lax's")
             yield Convolution(_compat.source_of(eqn), direction, spec, choice, context)

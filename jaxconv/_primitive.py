@@ -15,7 +15,7 @@ import jax
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._choose import choose
+from jaxconv._tuned import decide
 from jaxconv._run import run
 from jaxconv._rewrite import replay
 from jaxconv._spec import ConvSpec
@@ -43,7 +43,7 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
     ):
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     spec = ConvSpec.of(*ctx.avals_in, params)
-    choice = choose(spec, method) if spec.is_static else None
+    choice = decide(spec, method) if spec.is_static else None
     if choice is None or choice.method == "lax":
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     _lowering.inside = True
