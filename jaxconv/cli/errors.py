@@ -25,3 +25,19 @@ def check_writable(command: str, option: str, path: Path | None) -> None:
         )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UserError(f"{command}: {option} must be writable; got {path}.")
+
+
+def check_picture(command: str, option: str, path: Path) -> None:
+    """Checks before the work that matplotlib can write a picture with this suffix.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lstrip(".").lower() not in known:
+        raise UserError(
+            f"{command}: {option} must end in one of {', '.join('.' + k for k in known)}; "
+            f"got {path}."
+        )

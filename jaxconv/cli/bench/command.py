@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jaxconv.cli.errors import UserError, check_writable
+from jaxconv.cli.errors import UserError, check_picture, check_writable
 
 
 class LayoutOption(StrEnum):
@@ -75,6 +75,8 @@ def bench(
         return
     check_writable("bench", "--json", json_file)
     check_writable("bench", "--plot", plot)
+    if plot:
+        check_picture("bench", "--plot", plot)
 
     results = []
     with ExitStack() as stack:

@@ -1,0 +1,141 @@
+"""The training loop: a block of steps is one compiled scan; Python sees blocks, never examples."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxconv.cli.train.data import Digits
+from jaxconv.cli.train.model import Model, Parameters
+
+BLOCK_STEPS = 20
+"""Steps in one compiled scan; between two of them the progress bar moves and Ctrl-C is heard."""
+TEST_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known after a block of steps.
+
+    Attributes:
+        epoch: Current epoch, from 1.
+        images: Images trained on so far.
+        loss: Mean loss over the block.
+        seconds: Time of the block, without compilation if it was compiled before.
+        block_images: Images of the block.
+    """
+
+    epoch: int
+    images: int
+    loss: float
+    seconds: float
+    block_images: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch: losses and accuracies are means over the epoch's images."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+    images_per_second: float
+
+
+class Trainer:
+    """Trains one model on one set of digits.
+
+    ``parameters`` are always those after the last finished block, so that an interrupted run
+    can still be reported and saved.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        digits: Digits,
+        *,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+    ):
+        """Initialises the parameters and the optimiser from the seed."""
+        self.model, self.epochs, self.batch_size = model, epochs, batch_size
+        self.images, self.labels = jnp.asarray(digits.x_train), jnp.asarray(digits.y_train)
+        self.x_test, self.y_test = digits.x_test, digits.y_test
+        self.steps_per_epoch = len(digits.y_train) // batch_size
+
+        # A cosine from the learning rate down to zero over the whole run.
+        steps = self.steps_per_epoch * epochs
+        self.optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+        init_key, self.order_key = jax.random.split(jax.random.key(seed))
+        self.parameters: Parameters = model.init(init_key)
+        self.state = self.optimiser.init(self.parameters)
+        self.losses: list[float] = []
+
+        self.run_block = jax.jit(self._block)
+        self.logits = jax.jit(model.apply)
+
+    def _loss(self, parameters: Parameters, images: jax.Array, labels: jax.Array) -> Any:
+        logits = self.model.apply(parameters, images)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return loss, (logits.argmax(-1) == labels).mean()
+
+    def _block(self, parameters: Parameters, state: Any, images: Any, labels: Any, order: Any):
+        """Scans over the batches of one block; ``order`` (steps, batch) holds their indices."""
+
+        def step(carry: Any, indices: jax.Array):
+            parameters, state = carry
+            value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
+            (loss, accuracy), gradient = value_and_grad(
+                parameters, images[indices], labels[indices]
+            )
+            updates, state = self.optimiser.update(gradient, state, parameters)
+            return (optax.apply_updates(parameters, updates), state), (loss, accuracy)
+
+        (parameters, state), metrics = jax.lax.scan(step, (parameters, state), order)
+        return parameters, state, metrics
+
+    def train(self) -> Iterator[Progress | Epoch]:
+        """Trains, and says after each block and after each epoch how it went."""
+        images_seen = 0
+        for epoch in range(1, self.epochs + 1):
+            key = jax.random.fold_in(self.order_key, epoch)
+            order = jax.random.permutation(key, len(self.labels))
+            # Examples that do not fill a batch sit this epoch out; the next order is another.
+            order = order[: self.steps_per_epoch * self.batch_size]
+            order = order.reshape(self.steps_per_epoch, self.batch_size)
+            losses, accuracies = [], []
+            began = time.perf_counter()
+            for first in range(0, self.steps_per_epoch, BLOCK_STEPS):
+                start = time.perf_counter()
+                block = order[first : first + BLOCK_STEPS]
+                self.parameters, self.state, metrics = jax.block_until_ready(
+                    self.run_block(self.parameters, self.state, self.images, self.labels, block)
+                )
+                losses.append(np.asarray(metrics[0]))
+                accuracies.append(np.asarray(metrics[1]))
+                self.losses += losses[-1].tolist()
+                images_seen += block.size
+                seconds = time.perf_counter() - start
+                yield Progress(epoch, images_seen, losses[-1].mean(), seconds, block.size)
+            seconds = time.perf_counter() - began
+            yield Epoch(
+                epoch,
+                float(np.concatenate(losses).mean()),
+                float(np.concatenate(accuracies).mean()),
+                float((self.predict(self.x_test) == self.y_test).mean()),
+                order.size / seconds,
+            )
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The digit that each image is taken for, (N,)."""
+        batches = range(0, len(images), TEST_BATCH)
+        logits = [self.logits(self.parameters, images[i : i + TEST_BATCH]) for i in batches]
+        return np.concatenate([np.asarray(part.argmax(-1)) for part in logits])

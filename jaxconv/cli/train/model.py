@@ -1,0 +1,87 @@
+"""Two networks with exactly as many parameters, 36,970 each: pure functions of a dict of arrays."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import jaxconv
+
+Parameters = dict[str, dict[str, jax.Array]]
+
+
+class Model(NamedTuple):
+    """A network.
+
+    Attributes:
+        init: ``init(key)`` gives its parameters.
+        apply: ``apply(parameters, images)`` gives logits (N, 10) of images (N, 1, 28, 28).
+    """
+
+    init: Callable[[jax.Array], Parameters]
+    apply: Callable[[Parameters, jax.Array], jax.Array]
+
+
+def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
+    """A linear layer as PyTorch begins it: uniform within 1 / sqrt(inputs)."""
+    bound = 1 / math.sqrt(inputs)
+    weight_key, bias_key = jax.random.split(key)
+    return {
+        "weight": jax.random.uniform(weight_key, (outputs, inputs), minval=-bound, maxval=bound),
+        "bias": jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound),
+    }
+
+
+def linear(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    """Returns x @ weight.T + bias."""
+    return x @ layer["weight"].T + layer["bias"]
+
+
+def init_cnn(key: jax.Array) -> Parameters:
+    """Two 5x5 convolutions, two linear layers, after LeNet-5."""
+    keys = jax.random.split(key, 4)
+    return {
+        "conv1": jaxconv.init_conv(keys[0], 1, 6, 5, ndim=2),
+        "conv2": jaxconv.init_conv(keys[1], 6, 24, 5, ndim=2),
+        "linear1": init_linear(keys[2], 24 * 4 * 4, 84),
+        "linear2": init_linear(keys[3], 84, 10),
+    }
+
+
+def cnn(parameters: Parameters, images: jax.Array) -> jax.Array:
+    """Logits of the convolutional network."""
+    x = jaxconv.conv2d(images, **parameters["conv1"])  # (N, 6, 24, 24)
+    x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 6, 12, 12)
+    x = jaxconv.conv2d(x, **parameters["conv2"])  # (N, 24, 8, 8)
+    x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 24, 4, 4)
+    x = x.reshape(len(x), -1)
+    x = jax.nn.relu(linear(parameters["linear1"], x))
+    return linear(parameters["linear2"], x)
+
+
+def init_mlp(key: jax.Array) -> Parameters:
+    """Three linear layers, every pixel connected with every unit."""
+    keys = jax.random.split(key, 3)
+    return {
+        "linear1": init_linear(keys[0], 28 * 28, 44),
+        "linear2": init_linear(keys[1], 44, 44),
+        "linear3": init_linear(keys[2], 44, 10),
+    }
+
+
+def mlp(parameters: Parameters, images: jax.Array) -> jax.Array:
+    """Logits of the fully connected network."""
+    x = images.reshape(len(images), -1)
+    x = jax.nn.relu(linear(parameters["linear1"], x))
+    x = jax.nn.relu(linear(parameters["linear2"], x))
+    return linear(parameters["linear3"], x)
+
+
+MODELS = {"cnn": Model(init_cnn, cnn), "mlp": Model(init_mlp, mlp)}
+
+
+def count(parameters: Any) -> int:
+    """Number of parameters."""
+    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(parameters))
