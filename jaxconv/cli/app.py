@@ -88,12 +88,16 @@ def _run(name: str, arguments: list[str]) -> int:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(command)
     try:
-        result = app(arguments, prog_name=f"python -m jaxconv {name}", standalone_mode=True)
+        return app(arguments, prog_name=f"python -m jaxconv {name}", standalone_mode=False) or 0
     except UserError as error:
-        print(f"jaxconv {error}", file=sys.stderr)
-        return 2
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except KeyboardInterrupt:
+        message = str(error)
+    except (KeyboardInterrupt, typer.Abort):
         return 130
-    return result or 0
+    except Exception as error:
+        # What the parser of options finds wrong; older typers take the class from click.
+        told = getattr(error, "format_message", None)
+        if told is None:
+            raise
+        message = f"{name}: {told().rstrip('.')}. See python -m jaxconv {name} --help."
+    print(f"jaxconv {message}", file=sys.stderr)
+    return 2

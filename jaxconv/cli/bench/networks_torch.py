@@ -10,9 +10,8 @@ from jaxconv.cli.bench import networks as n
 from jaxconv.cli.bench.networks_jax import RATE
 
 
-def network_program(name: str, layout: str) -> Callable[[], Any]:
-    """One training step, ready to call; it updates its parameters in place."""
-    network = next(net for net in n.NETWORKS if net.name == name)
+def network_program(network: n.Network, layout: str) -> Callable[[], Any]:
+    """One training step, ready to call: returns the loss, updates its parameters in place."""
     ndim = len(network.size)
     parameters = [torch.from_numpy(p) for p in network.parameters()]
     x = torch.from_numpy(network.input())

@@ -96,9 +96,11 @@ class Server:
                     layer_program(details["layer"], details["what"], details["layout"], True)
                 )
         elif table == "network":
+            from jaxconv.cli.bench.networks import NETWORKS
             from jaxconv.cli.bench.networks_torch import network_program
 
-            programs = [network_program(name, details["layout"])]
+            network = next(network for network in NETWORKS if network.name == name)
+            programs = [network_program(network, details["layout"])]
         else:
             from jaxconv.cli.bench.reports_torch import report_program
 

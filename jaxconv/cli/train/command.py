@@ -26,9 +26,9 @@ def train(
     permute: Annotated[
         bool, typer.Option("--permute", help="Shuffle all pixels, every image alike.")
     ] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 15,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Adam's first learning rate.")] = 0.002,
+    learning_rate: Annotated[float, typer.Option(help="Adam's first learning rate.")] = 0.003,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the parameters and the order of images.")
     ] = 0,

@@ -82,7 +82,8 @@ def load_digits(path: Path) -> Digits:
         UserError: If the file is missing or damaged, or an array is not of that form.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise UserError(f"train: --data must be an .npz archive; got {path}, one array.")
             missing = [key for key in KEYS if key not in file.files]
@@ -99,7 +100,9 @@ def load_digits(path: Path) -> Digits:
     except PermissionError:
         raise UserError(f"train: --data must be readable; got {path}, which is not.") from None
     except (ValueError, EOFError, OSError, zipfile.BadZipFile):
-        raise UserError(f"train: --data must be an .npz archive; got {path}, no such.") from None
+        raise UserError(
+            f"train: --data must be an .npz archive; got {path}, which is none or damaged."
+        ) from None
     for part in ("train", "test"):
         _check(arrays[f"x_{part}"], arrays[f"y_{part}"], part, path)
     return Digits(
@@ -115,11 +118,9 @@ def _read(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
     try:
         return file[key]
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        fault = "objects that need pickle" if "pickle" in str(error) else "damaged"
         raise UserError(
-            f"train: every array of --data must be plain numbers; got {key} of {path}, "
-            "which cannot be read without pickle or is damaged."
-            if "pickle" in str(error)
-            else f"train: every array of --data must be readable; got {key} of {path}, damaged."
+            f"train: every array of --data must be plain numbers; got {key} of {path}, {fault}."
         ) from None
 
 

@@ -74,57 +74,61 @@ class Trainer:
         # A cosine from the learning rate down to zero over the whole run.
         steps = self.steps_per_epoch * epochs
         self.optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-        init_key, self.order_key = jax.random.split(jax.random.key(seed))
+        init_key, self.key = jax.random.split(jax.random.key(seed))
         self.parameters: Parameters = model.init(init_key)
         self.state = self.optimiser.init(self.parameters)
         self.losses: list[float] = []
 
         self.run_block = jax.jit(self._block)
-        self.logits = jax.jit(model.apply)
+        self.logits = jax.jit(lambda parameters, images: model.apply(parameters, images, None))
 
-    def _loss(self, parameters: Parameters, images: jax.Array, labels: jax.Array) -> Any:
-        logits = self.model.apply(parameters, images)
+    def _loss(self, parameters: Parameters, images: Any, labels: Any, key: jax.Array) -> Any:
+        logits = self.model.apply(parameters, images, key)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
         return loss, (logits.argmax(-1) == labels).mean()
 
-    def _block(self, parameters: Parameters, state: Any, images: Any, labels: Any, order: Any):
-        """Scans over the batches of one block; ``order`` (steps, batch) holds their indices."""
+    def _block(self, parameters: Parameters, state: Any, images: Any, labels: Any, block: Any):
+        """Scans over the batches of one block: their indices (steps, batch) and random keys."""
 
-        def step(carry: Any, indices: jax.Array):
+        def step(carry: Any, batch: Any):
             parameters, state = carry
+            indices, key = batch
             value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
             (loss, accuracy), gradient = value_and_grad(
-                parameters, images[indices], labels[indices]
+                parameters, images[indices], labels[indices], key
             )
             updates, state = self.optimiser.update(gradient, state, parameters)
             return (optax.apply_updates(parameters, updates), state), (loss, accuracy)
 
-        (parameters, state), metrics = jax.lax.scan(step, (parameters, state), order)
+        (parameters, state), metrics = jax.lax.scan(step, (parameters, state), block)
         return parameters, state, metrics
 
     def train(self) -> Iterator[Progress | Epoch]:
         """Trains, and says after each block and after each epoch how it went."""
         images_seen = 0
         for epoch in range(1, self.epochs + 1):
-            key = jax.random.fold_in(self.order_key, epoch)
-            order = jax.random.permutation(key, len(self.labels))
+            order_key, dropout_key = jax.random.split(jax.random.fold_in(self.key, epoch))
+            order = jax.random.permutation(order_key, len(self.labels))
             # Examples that do not fill a batch sit this epoch out; the next order is another.
             order = order[: self.steps_per_epoch * self.batch_size]
             order = order.reshape(self.steps_per_epoch, self.batch_size)
+            keys = jax.random.split(dropout_key, self.steps_per_epoch)
             losses, accuracies = [], []
             began = time.perf_counter()
             for first in range(0, self.steps_per_epoch, BLOCK_STEPS):
                 start = time.perf_counter()
-                block = order[first : first + BLOCK_STEPS]
+                steps = slice(first, first + BLOCK_STEPS)
+                block = (order[steps], keys[steps])
                 self.parameters, self.state, metrics = jax.block_until_ready(
                     self.run_block(self.parameters, self.state, self.images, self.labels, block)
                 )
                 losses.append(np.asarray(metrics[0]))
                 accuracies.append(np.asarray(metrics[1]))
                 self.losses += losses[-1].tolist()
-                images_seen += block.size
+                block_images = block[0].size
+                images_seen += block_images
                 seconds = time.perf_counter() - start
-                yield Progress(epoch, images_seen, losses[-1].mean(), seconds, block.size)
+                yield Progress(epoch, images_seen, float(losses[-1].mean()), seconds, block_images)
             seconds = time.perf_counter() - began
             yield Epoch(
                 epoch,

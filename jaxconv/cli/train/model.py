@@ -17,11 +17,12 @@ class Model(NamedTuple):
 
     Attributes:
         init: ``init(key)`` gives its parameters.
-        apply: ``apply(parameters, images)`` gives logits (N, 10) of images (N, 1, 28, 28).
+        apply: ``apply(parameters, images, key)`` gives logits (N, 10) of images (N, 1, 28, 28).
+            With a random key for training, with None (no dropout) otherwise.
     """
 
     init: Callable[[jax.Array], Parameters]
-    apply: Callable[[Parameters, jax.Array], jax.Array]
+    apply: Callable[[Parameters, jax.Array, jax.Array | None], jax.Array]
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
@@ -39,6 +40,13 @@ def linear(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return x @ layer["weight"].T + layer["bias"]
 
 
+def dropout(key: jax.Array | None, x: jax.Array, rate: float = 0.4) -> jax.Array:
+    """In training, zeroes entries with probability ``rate`` and scales the others to make up."""
+    if key is None:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
 def init_cnn(key: jax.Array) -> Parameters:
     """Two 5x5 convolutions, two linear layers, after LeNet-5."""
     keys = jax.random.split(key, 4)
@@ -50,13 +58,13 @@ def init_cnn(key: jax.Array) -> Parameters:
     }
 
 
-def cnn(parameters: Parameters, images: jax.Array) -> jax.Array:
+def cnn(parameters: Parameters, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
     """Logits of the convolutional network."""
     x = jaxconv.conv2d(images, **parameters["conv1"])  # (N, 6, 24, 24)
     x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 6, 12, 12)
     x = jaxconv.conv2d(x, **parameters["conv2"])  # (N, 24, 8, 8)
     x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 24, 4, 4)
-    x = x.reshape(len(x), -1)
+    x = dropout(key, x.reshape(len(x), -1))
     x = jax.nn.relu(linear(parameters["linear1"], x))
     return linear(parameters["linear2"], x)
 
@@ -71,12 +79,12 @@ def init_mlp(key: jax.Array) -> Parameters:
     }
 
 
-def mlp(parameters: Parameters, images: jax.Array) -> jax.Array:
+def mlp(parameters: Parameters, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
     """Logits of the fully connected network."""
     x = images.reshape(len(images), -1)
     x = jax.nn.relu(linear(parameters["linear1"], x))
     x = jax.nn.relu(linear(parameters["linear2"], x))
-    return linear(parameters["linear3"], x)
+    return linear(parameters["linear3"], dropout(key, x, 0.1))
 
 
 MODELS = {"cnn": Model(init_cnn, cnn), "mlp": Model(init_mlp, mlp)}

@@ -41,7 +41,8 @@ def draw(
 
     figure = Figure(figsize=(9, 7.2), layout="constrained", dpi=120)
     figure.suptitle(title, fontsize=11)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[3.2, 1.9, 3.2])
+    parts = figure.subfigures(3, 1, height_ratios=[3.2, 1.9, 3.2], squeeze=False)
+    top, middle, bottom = parts[:, 0]
     _losses(top.subplots(), np.asarray(losses), steps_per_epoch)
     if "conv1" in parameters:
         middle.suptitle("the kernels of the first layer, 5x5 (blue negative, red positive)", size=9)
