@@ -134,7 +134,7 @@ def test_a_last_partial_batch_sits_out(small, capsys):
     )
     news = list(trainer.train())
     assert len(trainer.losses) == 6
-    assert [n.images for n in news if isinstance(n, loop.Progress)] == [40, 80, 120]
+    assert [n.images for n in news if isinstance(n, loop.Block)] == [40, 80, 120]
     assert [n.epoch for n in news if isinstance(n, loop.Epoch)] == [1, 2, 3]
     assert trainer.predict(digits.x_test).shape == (16,)
 

@@ -26,7 +26,7 @@ def train(
     permute: Annotated[
         bool, typer.Option("--permute", help="Shuffle all pixels, every image alike.")
     ] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 15,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 12,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Adam's first learning rate.")] = 0.003,
     seed: Annotated[
@@ -59,7 +59,9 @@ def train(
     from jaxconv.cli.train.loop import Epoch, Trainer
     from jaxconv.cli.train.model import MODELS, count
 
-    digits = load_digits(data) if data else bundled_digits()
+    console = Console()
+    with console.status("reading the digits"):
+        digits = load_digits(data) if data else bundled_digits()
     if batch_size > len(digits.y_train):
         raise UserError(
             f"train: --batch-size must not exceed the training digits; got {batch_size} for "
@@ -68,7 +70,6 @@ def train(
     if permute:
         digits = digits.permuted()
 
-    console = Console()
     trainer = Trainer(
         MODELS[model],
         digits,
@@ -77,12 +78,10 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
-    title = (
-        f"{model}, {count(trainer.parameters):,} parameters, on {digits.source}"
-        f"{', pixels permuted' if permute else ''}"
-    )
+    title = f"{model}, {count(trainer.parameters):,} parameters{', permuted pixels' * permute}"
+    console.print(title, style="bold", highlight=False)
     console.print(
-        f"{title}: {len(digits.y_train):,} to train, {len(digits.y_test):,} to test",
+        f"{digits.source}: {len(digits.y_train):,} to train, {len(digits.y_test):,} to test\n",
         highlight=False,
     )
     console.print(report.HEADER, style="dim")
@@ -90,7 +89,7 @@ def train(
     try:
         with report.progress_bar(console) as bar:
             total = epochs * trainer.steps_per_epoch * batch_size
-            task = bar.add_task("", total=total, epoch=1, loss=math.nan, rate=0.0)
+            task = bar.add_task("", total=total, epoch=1, news="compiling")
             for news in trainer.train():
                 if isinstance(news, Epoch):
                     report.print_epoch(console, news)
@@ -99,8 +98,7 @@ def train(
                         task,
                         completed=news.images,
                         epoch=news.epoch,
-                        loss=news.loss,
-                        rate=news.block_images / news.seconds,
+                        news=report.news(news),
                     )
     except KeyboardInterrupt:
         interrupted = True
@@ -130,7 +128,7 @@ def train(
             labels=digits.y_test,
             predictions=predictions,
             permuted=permute,
-            title=title,
+            title=f"{title}: {digits.source}",
         )
         console.print(f"picture: {plot}", highlight=False)
     if interrupted:

@@ -19,22 +19,20 @@ TEST_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Progress:
+class Block:
     """What is known after a block of steps.
 
     Attributes:
         epoch: Current epoch, from 1.
         images: Images trained on so far.
         loss: Mean loss over the block.
-        seconds: Time of the block, without compilation if it was compiled before.
-        block_images: Images of the block.
+        images_per_second: Speed of the block; the first one includes compilation.
     """
 
     epoch: int
     images: int
     loss: float
-    seconds: float
-    block_images: int
+    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,10 @@ class Trainer:
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
         return loss, (logits.argmax(-1) == labels).mean()
 
-    def _block(self, parameters: Parameters, state: Any, images: Any, labels: Any, block: Any):
+    def _block(self, parameters: Any, state: Any, images: Any, labels: Any, block: Any):
         """Scans over the batches of one block: their indices (steps, batch) and random keys."""
 
-        def step(carry: Any, batch: Any):
+        def step(carry: Any, batch: Any) -> Any:
             parameters, state = carry
             indices, key = batch
             value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
@@ -103,7 +101,7 @@ class Trainer:
         (parameters, state), metrics = jax.lax.scan(step, (parameters, state), block)
         return parameters, state, metrics
 
-    def train(self) -> Iterator[Progress | Epoch]:
+    def train(self) -> Iterator[Block | Epoch]:
         """Trains, and says after each block and after each epoch how it went."""
         images_seen = 0
         for epoch in range(1, self.epochs + 1):
@@ -127,8 +125,8 @@ class Trainer:
                 self.losses += losses[-1].tolist()
                 block_images = block[0].size
                 images_seen += block_images
-                seconds = time.perf_counter() - start
-                yield Progress(epoch, images_seen, float(losses[-1].mean()), seconds, block_images)
+                speed = block_images / (time.perf_counter() - start)
+                yield Block(epoch, images_seen, float(losses[-1].mean()), speed)
             seconds = time.perf_counter() - began
             yield Epoch(
                 epoch,

@@ -6,7 +6,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from jaxconv.cli.train.loop import Epoch
+from jaxconv.cli.train.loop import Block, Epoch
 
 WORST = 5
 HEADER = f"{'epoch':>6} {'loss':>8} {'train':>8} {'test':>8} {'images/s':>10}"
@@ -17,13 +17,17 @@ def progress_bar(console: Console) -> Progress:
     return Progress(
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(bar_width=24),
-        TextColumn("loss {task.fields[loss]:.4f}"),
-        TextColumn("{task.fields[rate]:,.0f} images/s"),
+        TextColumn("{task.fields[news]}"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         refresh_per_second=5,
     )
+
+
+def news(block: Block) -> str:
+    """The text beside the bar."""
+    return f"loss {block.loss:.4f}  {block.images_per_second:,.0f} images/s"
 
 
 def print_epoch(console: Console, epoch: Epoch) -> None:
