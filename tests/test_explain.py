@@ -1,0 +1,64 @@
+"""explain: what is found, where, in which direction."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+import jaxconv
+from jaxconv._explain import explanation
+
+X = jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32)
+W = jax.ShapeDtypeStruct((3, 3, 4, 6), jnp.float32)
+
+
+def layer(x, w):
+    return lax.conv_general_dilated(
+        x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def step(x, w):
+    return jax.grad(lambda x, w: (layer(x, w) ** 2).sum(), (0, 1))(x, w)
+
+
+def test_the_three_convolutions_of_a_training_step(capsys):
+    found = jaxconv.explain(step, X, W)
+    assert [c.direction for c in found] == ["forward", "weight gradient", "input gradient"]
+    assert all(c.source.startswith("test_explain.py:") for c in found)
+    assert found[0].spec.out_shape == (2, 4, 4, 6)
+    assert found[0].gflop == 2 * (2 * 4 * 4 * 6) * (3 * 3 * 4) / 1e9
+    assert capsys.readouterr().out.rstrip() == str(found)
+    for c in found:
+        assert c.method in jaxconv.methods
+        assert c.why and c.source in str(found)
+    assert repr(found) == "<Explanation: 3 convolutions>"
+
+
+def test_under_vmap_jit_and_scan():
+    def program(x, w):
+        y, _ = lax.scan(lambda h, _: (h + step(h, w)[0], None), x, None, length=2)
+        return jax.jit(layer)(y, w)
+
+    xs = jax.ShapeDtypeStruct((5, *X.shape), X.dtype)
+    found = explanation(jax.vmap(program, (0, None)), xs, W)
+    assert [c.context for c in found] == [("scan",)] * (len(found) - 1) + [()]
+    assert {"forward", "input gradient"} <= {c.direction for c in found}
+
+
+def test_methods_asked_for_by_name_and_refused():
+    x, w = jnp.ones((1, 4, 600, 600)), jnp.ones((4, 4, 40, 40))
+    found = explanation(lambda x, w: jaxconv.conv2d(x, w, method="im2col"), x[..., :50, :50], w)
+    assert found[0].method == "lax" and found[0].refused[0][0] == "im2col"
+
+
+def test_nothing_found():
+    found = explanation(lambda x: x + 1, jnp.ones(3))
+    assert len(found) == 0 and str(found) == "no convolution found"
+
+
+@pytest.mark.parametrize("method", ["lax", "direct"])
+def test_named_method(method):
+    found = explanation(lambda x, w: jaxconv.conv2d(x, w, method=method), jnp.ones((1, 2, 5, 5)),
+                        jnp.ones((3, 2, 2, 2)))
+    assert found[0].method == method and found[0].why == "asked for by name"

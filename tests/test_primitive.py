@@ -1,0 +1,174 @@
+"""Our primitive under every JAX transformation, held against lax's."""
+
+import functools
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.test_util import check_grads
+
+from jaxconv._primitive import convolve
+
+NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+PARAMS = {
+    "window_strides": (2, 1),
+    "padding": ((1, 2), (0, 1)),
+    "lhs_dilation": (1, 2),
+    "rhs_dilation": (1, 2),
+    "dimension_numbers": NHWC,
+}
+METHODS = ("auto", "lax", "direct", "im2col", "toeplitz")
+
+
+def ours(x, w, method="auto", groups=1):
+    return convolve(x, w, feature_group_count=groups, method=method, **PARAMS)
+
+
+def theirs(x, w, groups=1):
+    return lax.conv_general_dilated(x, w, feature_group_count=groups, **PARAMS)
+
+
+@pytest.fixture(scope="module")
+def operands():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, 7, 5, 4)), jnp.float32)
+    return x, jnp.asarray(rng.standard_normal((3, 2, 4, 6)), jnp.float32)
+
+
+def close(got, want, tolerance=2e-4):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance), got, want)
+
+
+def loss(conv):
+    return lambda x, w: (conv(x, w) ** 2).sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_and_gradients_are_those_of_lax(operands, method):
+    conv = functools.partial(ours, method=method)
+    close(jax.jit(conv)(*operands), theirs(*operands))
+    got = jax.jit(jax.grad(loss(conv), (0, 1)))(*operands)
+    close(got, jax.grad(loss(theirs), (0, 1))(*operands))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_grouped(operands, method):
+    x, w = operands[0], operands[1][:, :, :2]
+    conv = functools.partial(ours, method=method, groups=2)
+    want = jax.grad(loss(functools.partial(theirs, groups=2)), (0, 1))(x, w)
+    close(jax.jit(jax.grad(loss(conv), (0, 1)))(x, w), want)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_vmap_and_per_example_gradients(operands, axes):
+    args = [jnp.stack([a, 1 - a]) if axis == 0 else a for a, axis in zip(operands, axes)]
+    close(jax.jit(jax.vmap(ours, axes))(*args), jax.vmap(theirs, axes)(*args))
+    got = jax.jit(jax.vmap(jax.grad(loss(ours), (0, 1)), axes))(*args)
+    close(got, jax.vmap(jax.grad(loss(theirs), (0, 1)), axes)(*args))
+
+
+def test_forward_mode_and_linearize(operands):
+    want = jax.jvp(theirs, operands, operands)
+    close(jax.jit(lambda *a: jax.jvp(ours, a, a))(*operands), want)
+    value, tangent = jax.linearize(ours, *operands)
+    close((value, tangent(*operands)), want)
+
+
+def test_second_order_both_modes():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(1)
+        x = jnp.asarray(rng.standard_normal((1, 4, 3, 2)))
+        w = jnp.asarray(rng.standard_normal((3, 2, 2, 2)))
+        check_grads(ours, (x, w), order=2, modes=("fwd", "rev"))
+
+
+def test_linear_transpose(operands):
+    x, w = operands
+    y = theirs(x, w)
+    for side, arg in ((0, x), (1, w)):
+
+        def one(conv, side=side):
+            return (lambda x: conv(x, w)) if side == 0 else (lambda w: conv(x, w))
+
+        got = jax.linear_transpose(one(ours), arg)(y)
+        close(got, jax.linear_transpose(one(theirs), arg)(y))
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [None, jax.checkpoint_policies.dots_saveable, jax.checkpoint_policies.nothing_saveable],
+)
+def test_remat(operands, policy):
+    conv = jax.checkpoint(ours, policy=policy)
+    close(jax.jit(jax.grad(loss(conv), 1))(*operands), jax.grad(loss(theirs), 1)(*operands))
+
+
+def test_control_flow(operands):
+    x, w = operands
+
+    def program(conv):
+        def run(x, w):
+            def body(total, scale):
+                return total + conv(x * scale, w).sum(), None
+
+            total, _ = lax.scan(body, 0.0, jnp.arange(3.0))
+            total = lax.fori_loop(0, 2, lambda i, t: t + conv(x, w).mean() * i, total)
+            return lax.cond(total > 0, lambda: conv(x, w).sum(), lambda: -conv(x, 2 * w).sum())
+
+        return run
+
+    close(jax.jit(jax.grad(program(ours), 1))(x, w), jax.grad(program(theirs), 1)(x, w))
+
+
+def test_custom_rules_around_it(operands):
+    @jax.custom_vjp
+    def doubled(x, w):
+        return ours(x, w)
+
+    doubled.defvjp(lambda x, w: (ours(x, w), (x, w)), lambda res, g: (2 * res[0], 2 * res[1]))
+    got = jax.grad(lambda x, w: doubled(x, w).sum(), (0, 1))(*operands)
+    close(got, tuple(2 * a for a in operands))
+
+
+def test_eval_shape_and_dtypes(operands):
+    x, w = operands
+    assert jax.eval_shape(ours, x, w) == jax.eval_shape(theirs, x, w)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        got = jax.jit(ours)(x.astype(dtype), w.astype(dtype))
+        want = theirs(x.astype(dtype).astype(jnp.float32), w.astype(dtype).astype(jnp.float32))
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, jax.jit(ours)(x.astype(dtype), w.astype(dtype)))
+        close(got.astype(jnp.float32), want, 1e-2)
+    z = (x + 1j * x[::-1], w - 2j * w)
+    close(jax.jit(ours)(*z), theirs(*z), 1e-3)
+    close(jax.jit(functools.partial(ours, method="direct"))(*z), theirs(*z), 1e-3)
+
+
+def test_export_for_every_platform(operands):
+    exported = jax.export.export(jax.jit(ours), platforms=["cpu", "cuda", "tpu"])(*operands)
+    close(exported.call(*operands), theirs(*operands))
+
+
+def test_symbolic_shapes_fall_back_to_lax(operands):
+    x, w = operands
+    (batch,) = jax.export.symbolic_shape("b")
+    shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+    exported = jax.export.export(jax.jit(ours))(shape, w)
+    close(exported.call(x, w), theirs(x, w))
+
+
+def test_zero_sizes(operands):
+    x, w = operands
+    for a, b in ((x[:0], w), (x, w[..., :0])):
+        assert ours(a, b).shape == theirs(a, b).shape
+        got = jax.grad(loss(ours), (0, 1))(a, b)
+        close(got, jax.grad(loss(theirs), (0, 1))(a, b))
+
+
+def test_deterministic(operands):
+    first = jax.jit(ours)(*operands)
+    for _ in range(3):
+        np.testing.assert_array_equal(first, jax.jit(ours)(*operands))
