@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from jaxconv._methods import direct, im2col, lax, toeplitz
+from jaxconv._methods import direct, fft, im2col, lax, patches, phases, toeplitz, volume
 from jaxconv._methods._base import Method
 
-METHODS: dict[str, Method] = {m.name: m for m in (lax.METHOD, direct.METHOD, toeplitz.METHOD, im2col.METHOD)}
+_TABLE = (
+    # what JAX has, and the methods that teach; "auto" chooses among those from fft on, and lax
+    lax.METHOD,
+    direct.METHOD,
+    toeplitz.METHOD,
+    im2col.METHOD,
+    fft.METHOD,
+    # fast methods
+    patches.METHOD,
+    phases.METHOD,
+    volume.METHOD,
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _TABLE}
 
 __all__ = ["METHODS", "Method"]

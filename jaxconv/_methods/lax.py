@@ -6,6 +6,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
+from jaxconv._spec import dilated
 
 
 def _params(form: Form) -> dict[str, object]:
@@ -48,13 +49,27 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w by one call of lax: batch and channels change places, and stride and dilation."""
+    # What the last window leaves over is cut off, or lax would see more taps than there are.
+    padding = [
+        (lo, (out - 1) * s + (k - 1) * d + 1 - dilated(n, ld) - lo)
+        for n, ld, out, s, k, d, (lo, _) in zip(
+            form.spatial,
+            form.lhs_dilation,
+            form.out_spatial,
+            form.strides,
+            form.kernel,
+            form.dilation,
+            form.padding,
+            strict=True,
+        )
+    ]
     batch, channels, *space = _spec(form)
     swapped = (channels, batch, *space)
     return lax.conv_general_dilated(
         _native(x, form),
         _native(y, form),
         form.dilation,
-        form.padding,
+        padding,
         form.lhs_dilation,
         form.strides,
         lax.ConvDimensionNumbers(

@@ -1,0 +1,128 @@
+"""phases: a transposed convolution without the zeros that a stride puts between its inputs.
+
+y[p] = sum_k xd[p + k - lo] w[k], with xd zero but at the multiples of the stride L, has no more than
+ceil(K/L) terms. Which taps they are depends on p mod L, the phase: for p = L m + r they are
+k = k0 + L j with k0 = (lo - r) mod L, and
+
+    y[L m + r] = sum_j x[m + (r + k0 - lo)/L + j] w[k0 + L j],
+
+a plain convolution of x with every L-th tap. One small convolution for each phase, interleaved.
+
+Source: polyphase filters (P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section 4.3);
+V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.5;
+W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv._form import Form
+from jaxconv._methods import _inner
+from jaxconv._methods._base import Method
+
+# Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
+COPY, PHASE = 2.5e9, 10e-6
+MOST_PHASES = 64
+
+
+def along(form: Form, dim: int, r: int) -> tuple[int, int, tuple[int, int], int]:
+    """Phase r of dimension `dim`: first tap k0, number of taps, padding of x, number of outputs.
+
+    All phases are given ceil(S_out / L) outputs, so that they interleave; the rest is cut off.
+    """
+    step, (lo, _) = form.lhs_dilation[dim], form.padding[dim]
+    first = (lo - r) % step
+    taps = max(0, -(-(form.kernel[dim] - first) // step))
+    out = -(-form.out_spatial[dim] // step)
+    low = -((r + first - lo) // step)
+    high = out + taps - 1 - low - form.spatial[dim]
+    return first, taps, (low, high), out
+
+
+def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
+    """For each phase in row order: its taps, and its convolution (None if it has no taps)."""
+    found = []
+    for phase in np.ndindex(*form.lhs_dilation):
+        sides = [along(form, dim, r) for dim, r in enumerate(phase)]
+        taps = tuple(
+            slice(first, None, step)
+            for (first, *_), step in zip(sides, form.lhs_dilation, strict=True)
+        )
+        inner = dataclasses.replace(
+            form,
+            kernel=tuple(count for _, count, _, _ in sides),
+            padding=tuple(pad for *_, pad, _ in sides),
+            out_spatial=tuple(out for *_, out in sides),
+            lhs_dilation=(1,) * form.ndim,
+        )
+        found.append((taps, inner if inner.taps else None))
+    return found
+
+
+def forward(x: Array, w: Array, form: Form) -> Array:
+    """y: the phases, each by the engine's choice for it, interleaved."""
+    phases = [
+        jnp.zeros(phase_shape(form), form.out_dtype)
+        if inner is None
+        else _inner.conv_form(x, w[taps], inner)
+        for taps, inner in parts(form)
+    ]
+    return interleave(phases, form)
+
+
+def phase_shape(form: Form) -> tuple[int, ...]:
+    """The shape of one phase's result."""
+    sizes = [-(-out // step) for out, step in zip(form.out_spatial, form.lhs_dilation, strict=True)]
+    return (form.batch, *sizes, form.groups * form.out_channels)
+
+
+def interleave(phases: list[Array], form: Form) -> Array:
+    """Phases in row order -> (N, *S_out, O), one dimension after the other, the last first."""
+    for dim in reversed(range(form.ndim)):
+        step, axis = form.lhs_dilation[dim], dim + 1
+        if step > 1:
+            rows = [phases[i : i + step] for i in range(0, len(phases), step)]
+            phases = [
+                jnp.stack(row, axis + 1).reshape(
+                    *row[0].shape[:axis], -1, *row[0].shape[axis + 1 :]
+                )
+                for row in rows
+            ]
+    return lax.slice(phases[0], [0] * (form.ndim + 2), form.y_shape)
+
+
+def supports(form: Form) -> str | None:
+    """A dilated input, stride 1, no dilation of the kernel along it."""
+    if max(form.lhs_dilation) == 1:
+        return "takes a dilated input (a transposed convolution)"
+    if any(s > 1 for s in form.strides):
+        return "takes stride 1"
+    if any(d > 1 and step > 1 for d, step in zip(form.dilation, form.lhs_dilation, strict=True)):
+        return "takes no kernel dilation along a dilated input"
+    if math.prod(form.lhs_dilation) > MOST_PHASES:
+        return f"takes at most {MOST_PHASES} phases"
+    return None
+
+
+def cost(form: Form) -> float:
+    """The phases' own costs, and a copy of the result for each dimension interleaved."""
+    inner = [part for _, part in parts(form) if part is not None]
+    total = sum(_inner.best(part)[1] + PHASE for part in inner)
+    copies = sum(step > 1 for step in form.lhs_dilation)
+    return total + copies * math.prod(form.y_shape) * form.dtype.itemsize / COPY
+
+
+METHOD = Method(
+    "phases",
+    "a transposed convolution as one small convolution a phase",
+    supports,
+    forward,
+    None,
+    cost,
+)
