@@ -24,16 +24,18 @@ MAP = (
     ("_accelerate", "_explain", "_general", "_install"),
     ("_tune", "_conv"),
     ("_conv_transpose", "_fold", "_init", "_matrix", "_pool"),
-    ("autograd", "plots"),
+    ("autograd",),
+    ("plots",),
     ("__init__",),
     ("cli",),
     ("__main__",),
 )
 ROW = {name: row for row, names in enumerate(MAP) for name in names}
 PUBLIC = """
-    accelerate avg_pool1d avg_pool2d avg_pool3d conv1d conv2d conv3d conv_general_dilated conv_matrix
-    conv_transpose1d conv_transpose2d conv_transpose3d explain fold init_conv init_conv_transpose
-    install max_pool1d max_pool2d max_pool3d methods output_shape tune tune_allocator unfold uninstall
+    accelerate avg_pool1d avg_pool2d avg_pool3d conv1d conv2d conv3d conv_general_dilated
+    conv_matrix conv_transpose1d conv_transpose2d conv_transpose3d explain fold init_conv
+    init_conv_transpose install max_pool1d max_pool2d max_pool3d methods output_shape tune
+    tune_allocator unfold uninstall
 """.split()
 # A method that splits its work asks again how each part is best done.
 UPWARD = {("_methods", "_choose")}
