@@ -99,7 +99,8 @@ def _column(axes: Any, x: float, top: float, values: np.ndarray, label: str, col
 def _picture(a: np.ndarray) -> Figure:
     theme = current()
     scale = float(np.abs(a).max()) or 1.0
-    fig = figure(7.5, 1.0 + 6 * a.shape[0] / a.shape[1])
+    ratio = a.shape[0] / a.shape[1]
+    fig = figure(7.5, 1.0 + 6 * ratio) if ratio < 1 else figure(2.0 + 6 / ratio, 6.5)
     axes = fig.subplots()
     image = axes.imshow(
         a, cmap=theme.diverging, vmin=-scale, vmax=scale, interpolation="nearest", aspect="equal"

@@ -54,12 +54,12 @@ def feature_maps(x: Any, weight: Any, *, theme: ThemeName = "light") -> Figure:
     top.set_xlim(-0.5, n - 0.5)
     top.tick_params(labelbottom=False)
 
-    largest, highest = float(np.abs(weight).max()), float(np.abs(y).max()) * 1.05
+    largest = np.abs(weight).max((1, 2)) + 1e-30
     for i in range(m):
         colour = colours.cycle[i % len(colours.cycle)]
         left, right = fig.add_subplot(grid[i + 1, 0]), fig.add_subplot(grid[i + 1, 1])
         left.imshow(
-            weight[i], cmap=colours.diverging, vmin=-largest, vmax=largest, aspect="auto"
+            weight[i], cmap=colours.diverging, vmin=-largest[i], vmax=largest[i], aspect="auto"
         )
         left.set_xticks(np.arange(k + 1) - 0.5, minor=True)
         left.set_yticks(np.arange(channels + 1) - 0.5, minor=True)
@@ -71,6 +71,7 @@ def feature_maps(x: Any, weight: Any, *, theme: ThemeName = "light") -> Figure:
         right.plot(np.arange(n - k + 1) + (k - 1) / 2, y[i], color=colour, linewidth=1.3)
         right.axhline(0, color=colours.faint, linewidth=0.8)
         right.set_xlim(-0.5, n - 0.5)
+        highest = float(np.abs(y[i]).max()) * 1.15 or 1.0
         right.set_ylim(-highest, highest)
         right.tick_params(labelbottom=i == m - 1)
         if i == 0:

@@ -35,7 +35,7 @@ def ecg() -> np.ndarray:
     Raises:
       ModuleNotFoundError: PyWavelets, which carries the recording, is not installed.
 
-    Source: pywt.data.ecg, from the MIT-BIH arrhythmia database by way of PyWavelets.
+    Source: the recording that PyWavelets carries, pywt.data.ecg.
 
     Example:
       >>> from jaxconv import plots
@@ -57,7 +57,7 @@ def ecg() -> np.ndarray:
 def _stereo() -> np.ndarray:
     """The recording as two ears hear it: the right one 9 samples later and fainter."""
     left = ecg()[:512]
-    right = 0.6 * np.concatenate([np.zeros(9, np.float32), left[:-9]])
+    right = 0.6 * np.concatenate([np.full(9, left[0]), left[:-9]])
     return np.stack([left, right])
 
 
@@ -96,7 +96,7 @@ def _image(height: int, width: int) -> np.ndarray:
 
 _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
     "signal-mono": ("A monophonic signal: an electrocardiogram",
-        lambda theme: signal(ecg(), rate=360, theme=theme)),
+        lambda theme: signal(ecg(), theme=theme)),
     "signal-stereo": ("A stereo signal",
         lambda theme: signal(_stereo(), theme=theme)),
     "sliding": ("A kernel slides over a signal",
@@ -115,7 +115,7 @@ _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
         )),
     "band-matrix-large": ("The same for two kernels and a longer signal: two bands",
         lambda theme: band_matrix(
-            conv_matrix(jnp.asarray(_kernels()[1:3, None]), (64,)).todense(), theme=theme
+            conv_matrix(jnp.asarray(_kernels()[3:5, None]), (40,)).todense(), theme=theme
         )),
     "band-matrix-2d": ("The matrix of a 3x3 kernel over an 8x8 image: bands within bands",
         lambda theme: band_matrix(
@@ -128,11 +128,11 @@ _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
         )),
     "padding-2d": ("A 3x5 kernel, padding (1, 2): the output is as large as the image",
         lambda theme: padding_2d(
-            _image(6, 9), np.ones((3, 5)) / 3, padding=(1, 2), theme=theme
+            _image(6, 9), np.ones((3, 5)), padding=(1, 2), theme=theme
         )),
     "padding-2d-stride": ("Stride 2 and dilation 2",
         lambda theme: padding_2d(
-            _image(7, 9), np.ones((3, 3)) / 3, stride=(2, 2), padding=(1, 1), dilation=(2, 2),
+            _image(7, 9), np.ones((3, 3)), stride=(2, 2), padding=(1, 1), dilation=(2, 2),
             theme=theme,
         )),
     "receptive-field": ("Three layers of kernel size 3",

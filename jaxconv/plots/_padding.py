@@ -55,7 +55,7 @@ def padding_2d(
         )
     y = np.asarray(
         conv2d(x[None, None], kernel[None, None], stride=stride, padding=padding, dilation=dilation)
-    )[0, 0]
+    )[0, 0].round(5)
     theme = current()
     height, width = (n + 2 * p for n, p in zip(x.shape, padding, strict=True))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=True)]

@@ -76,11 +76,10 @@ class _Slide:
         outline(axes, number_of, 0, 1, 1, theme.green)
         for height, label in ((3.6, "x"), (2.25, "w"), (0.5, "y")):
             axes.text(-0.35, height, label, ha="right", va="center", style="italic", fontsize=11)
-        products = [
-            f"{number(self.padded[tap])}\u00b7{number(weight)}"
+        terms = " + ".join(
+            f"{_factor(self.padded[tap])}\u00b7{_factor(weight)}"
             for tap, weight in zip(taps, self.kernel, strict=True)
-        ]
-        terms = " + ".join(f"({p})" if p.startswith("\N{MINUS SIGN}") else p for p in products)
+        )
         axes.text(
             self.width + 0.5, 2.25, f"y[{number_of}] = {terms}", va="center", fontsize=10,
         )  # fmt: skip
@@ -93,7 +92,12 @@ class _Slide:
     @property
     def text_width(self) -> float:
         """Room for the sum, in cells."""
-        return 2.2 + 2.0 * len(self.kernel)
+        letters = max(len(number(value)) for value in (*self.padded, *self.kernel))
+        return 1.8 + (0.7 + 0.45 * letters) * len(self.kernel)
+
+
+def _factor(value: float) -> str:
+    return f"({number(value)})" if value < 0 else number(value)
 
 
 @themed
