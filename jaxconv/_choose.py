@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxconv._cost import estimate
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -109,6 +110,12 @@ def refusal(method: Method, form: Form) -> str | None:
     return method.supports(form)
 
 
+def seconds_of(method: Method, form: Form) -> float:
+    """The fitted estimate for `method`, or its own where its like was not measured."""
+    fitted = None if method.composite else estimate(method.name, form)
+    return method.cost(form) if fitted is None else fitted
+
+
 def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, str]]]:
     """The methods that "auto" may use for `form`, fastest first, and those refused with reasons."""
     taken, refused = [], []
@@ -119,7 +126,7 @@ def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, 
         if reason is None and not method.exact and wants_exact(form):
             reason = "not under precision='high' or 'highest'"
         if reason is None:
-            cost = method.cost(form)
+            cost = seconds_of(method, form)
             taken.append((cost if method.name == "lax" else cost / MARGIN, method))
         else:
             refused.append((method.name, reason))

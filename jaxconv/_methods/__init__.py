@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from jaxconv._methods import direct, fft, im2col, lax, patches, phases, toeplitz, volume
+from jaxconv._methods import (
+    depthwise,
+    direct,
+    fft,
+    im2col,
+    lax,
+    patches,
+    phases,
+    pointwise,
+    taps,
+    toeplitz,
+    volume,
+)
 from jaxconv._methods._base import Method
 
 _TABLE = (
@@ -13,6 +25,9 @@ _TABLE = (
     im2col.METHOD,
     fft.METHOD,
     # fast methods
+    depthwise.METHOD,
+    pointwise.METHOD,
+    taps.METHOD,
     patches.METHOD,
     phases.METHOD,
     volume.METHOD,

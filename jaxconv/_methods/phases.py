@@ -125,4 +125,5 @@ METHOD = Method(
     forward,
     None,
     cost,
+    composite=True,
 )

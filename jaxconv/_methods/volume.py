@@ -90,4 +90,5 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composite=True,
 )

@@ -5,6 +5,11 @@ import sys
 
 COMMANDS = {
     "train": ("jaxconv.cli.train.command", "train", "Train a ConvNet on real handwritten digits."),
+    "calibrate": (
+        "jaxconv.cli.calibrate.command",
+        "calibrate",
+        "Fit the engine's cost model to measurements on this machine.",
+    ),
     "bench": (
         "jaxconv.cli.bench.command",
         "bench",

@@ -1,0 +1,64 @@
+"""What a method takes: a linear model of a few physical quantities, fitted to measurements.
+
+seconds = a + b macs + c macs/O + d macs/C + e |x| + f |w| + g |y|
+
+macs are the multiply-adds (the arithmetic), macs/O the entries of the matrix of windows (what is read for the
+product), macs/C the entries of the result before the taps are summed (what is written), |x|, |w|, |y| the
+entries of the arrays (copies, padding, transposes), and a is what a call costs. All coefficients
+are positive, fitted with relative errors (`python -m jaxconv calibrate`), a row for each method,
+form, layout, class of convolution and generation of JAX. They stand in `_calibration.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from jaxconv import _compat
+from jaxconv._calibration import COEFFICIENTS
+from jaxconv._form import Form
+
+# Widths at which a product or a vector loop runs full: narrower ones are padded up to this.
+LANES = 16
+
+
+def features(form: Form) -> tuple[float, ...]:
+    """The quantities of the model, in its order."""
+    macs = float(form.macs) * form.examples
+    sizes = (math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape))
+    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *map(float, sizes))
+
+
+def category(form: Form) -> str:
+    """The class of convolution that a row of coefficients is for."""
+    if form.groups > 1:
+        return "depthwise" if form.depthwise else "grouped"
+    if max(form.lhs_dilation) > 1:
+        return "dilated"
+    if form.taps == 1:
+        return "pointwise"
+    if form.in_channels <= 4:
+        return "stem"
+    return "volume" if form.ndim == 3 else "dense"
+
+
+def row(method: str, form: Form) -> str:
+    """The name of the row of coefficients for `method` and `form`."""
+    return "/".join((method, form.kind, form.layout, category(form)))
+
+
+@functools.cache
+def generation() -> str:
+    """The generation of JAX whose coefficients hold: "0.10" up to 0.11, "0.12" from there."""
+    return "0.12" if _compat.JAX_VERSION >= (0, 12) else "0.10"
+
+
+def estimate(method: str, form: Form) -> float | None:
+    """Seconds that `method` takes for `form`, or None if nothing was measured for its like."""
+    coefficients = COEFFICIENTS[generation()].get(row(method, form))
+    if coefficients is None:
+        return None
+    seconds = sum(a * b for a, b in zip(coefficients, features(form), strict=True))
+    return seconds * (2.0 if form.dtype == np.float64 else 1.0)

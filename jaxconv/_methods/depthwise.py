@@ -1,0 +1,82 @@
+"""depthwise: each channel by itself, a sum over taps of shifted slices times one weight.
+
+The definition, but written so that XLA makes one vectorised loop of it: no zeros of other channels are
+multiplied, nothing is unfolded. Source: F. Chollet, "Xception", 2017 (the operation); lab measurements in
+docs/xla.md (the form).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxconv._form import Form, pad_input
+from jaxconv._methods._base import Method
+
+MOST_TAPS = 81
+
+
+def slices(x: Array, form: Form, first: int) -> list[Array]:
+    """What each tap sees of the padded x, whose spatial dimensions begin at `first`."""
+    lead = (slice(None),) * first
+    return [
+        x[
+            (
+                *lead,
+                *(
+                    slice(k * d, k * d + (out - 1) * s + 1, s)
+                    for k, d, out, s in zip(
+                        tap, form.dilation, form.out_spatial, form.strides, strict=True
+                    )
+                ),
+            )
+        ]
+        for tap in np.ndindex(*form.kernel)
+    ]
+
+
+def forward(x: Array, w: Array, form: Form) -> Array:
+    """y = sum over taps of slice times weight, in the layout that x has in memory."""
+    x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
+    w = w.reshape(form.taps, -1)
+    if form.layout == "last":
+        parts = (seen * w[k] for k, seen in enumerate(slices(x, form, 1)))
+        return functools.reduce(jnp.add, parts).astype(form.out_dtype)
+    ones = (1,) * form.ndim
+    parts = (
+        seen * w[k].reshape(-1, *ones)
+        for k, seen in enumerate(slices(jnp.moveaxis(x, -1, 1), form, 2))
+    )
+    return jnp.moveaxis(functools.reduce(jnp.add, parts), 1, -1).astype(form.out_dtype)
+
+
+def weight(x: Array, y: Array, form: Form) -> Array:
+    """w of a tap = the sum over positions of slice times y: one reduction a tap."""
+    x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
+    if form.layout == "last":
+        axes, seen = tuple(range(form.ndim + 1)), slices(x, form, 1)
+    else:
+        axes = (0, *range(2, form.ndim + 2))
+        seen, y = slices(jnp.moveaxis(x, -1, 1), form, 2), jnp.moveaxis(y, -1, 1)
+    found = [jnp.sum(part * y, axis=axes) for part in seen]
+    return jnp.stack(found).reshape(form.w_shape).astype(form.out_dtype)
+
+
+def supports(form: Form) -> str | None:
+    """One input channel a group."""
+    if not form.depthwise:
+        return "takes one input channel a group"
+    return f"takes at most {MOST_TAPS} taps" if form.taps > MOST_TAPS else None
+
+
+def cost(form: Form) -> float:
+    """Ten billion multiply-adds a second forward, two for the weights."""
+    return 2e-5 + form.macs / (1e10 if form.kind == "forward" else 2e9)
+
+
+METHOD = Method(
+    "depthwise", "each channel by itself: shifted slices", supports, forward, weight, cost
+)

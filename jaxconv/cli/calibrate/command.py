@@ -1,0 +1,108 @@
+"""`python -m jaxconv calibrate`: sample layers, measure, fit, report how good the choice is."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from jaxconv._choose import choose, view_of
+from jaxconv._cost import features, generation, row
+from jaxconv.cli.calibrate.fit import fit
+from jaxconv.cli.calibrate.measure import measure
+from jaxconv.cli.calibrate.sample import convolutions
+
+
+def calibrate(
+    seconds: Annotated[float, typer.Option(help="How long to measure.", min=1)] = 60,
+    seed: Annotated[int, typer.Option(help="Which random layers.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Python file for the coefficients.")] = None,
+) -> None:
+    """Measure every method on random layers of all kinds; fit the engine's cost model to it.
+
+    Prints how far the method that "auto" chose was from the fastest one measured (the regret) and from
+    lax. With --output, writes the coefficients of every generation of JAX in --data.
+    """
+    console = Console()
+    records, begin = [], time.monotonic()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=seconds)
+        for layer, direction, spec in convolutions(seed):
+            measured, wrong = measure(spec)
+            for line in wrong:
+                console.print(f"[red]{line}[/]")
+            samples = []
+            for (kind, method), took in measured.items():
+                form = view_of(spec, kind).form
+                samples.append((row(method, form), features(form), took))
+            records.append(
+                {
+                    "jax": generation(),
+                    "kind": layer.kind,
+                    "direction": direction,
+                    "layer": layer._asdict(),
+                    "chosen": choose(spec).method,
+                    "seconds": {method: took for (_, method), took in measured.items()},
+                    "samples": samples,
+                }
+            )
+            progress.update(task, completed=time.monotonic() - begin)
+            if time.monotonic() - begin > seconds:
+                break
+    if data:
+        with data.open("a") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+    console.print(report(records))
+    if output:
+        everything = [json.loads(line) for line in data.read_text().splitlines()] if data else records
+        output.write_text(module(everything))
+
+
+def report(records: list[dict]) -> Table:
+    """For each kind of layer and direction: how the choice compares with the best, and with lax."""
+    table = Table(title=f"chosen method, geometric means (JAX {generation()})")
+    for head in ("layers", "direction", "count", "/ best", "/ lax", "worst / lax", "best / lax"):
+        table.add_column(head, justify="right" if head not in ("layers", "direction") else "left")
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for r in records:
+        groups.setdefault((r["kind"], r["direction"]), []).append(r)
+        groups.setdefault(("all", r["direction"]), []).append(r)
+    for (kind, direction), found in sorted(groups.items()):
+        usable = [r for r in found if r["chosen"] in r["seconds"] and "lax" in r["seconds"]]
+        if not usable:
+            continue
+        took = [r["seconds"][r["chosen"]] for r in usable]
+        best = [min(r["seconds"].values()) for r in usable]
+        lax = [r["seconds"]["lax"] for r in usable]
+        ratios = [np.divide(took, best), np.divide(took, lax), np.divide(best, lax)]
+        means = [math.exp(np.mean(np.log(r))) for r in ratios]
+        cells = (means[0], means[1], ratios[1].max(), means[2])
+        table.add_row(kind, direction, str(len(usable)), *(f"{c:.2f}" for c in cells))
+    return table
+
+
+def module(records: list[dict]) -> str:
+    """The text of `_calibration.py`."""
+    lines = [
+        '"""Coefficients of `_cost.py`, fitted by `python -m jaxconv calibrate`. Not edited by hand."""',
+        "",
+        "# fmt: off",
+        "COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {",
+    ]
+    for version in ("0.10", "0.12"):
+        lines.append(f'    "{version}": {{')
+        samples = [tuple(s) for r in records if r["jax"] == version for s in r["samples"]]
+        for name, coefficients in fit(samples).items():
+            numbers = ", ".join(f"{c:.4g}" for c in coefficients)
+            lines.append(f'        "{name}": ({numbers}),')
+        lines.append("    },")
+    return "\n".join([*lines, "}", ""])

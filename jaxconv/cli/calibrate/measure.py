@@ -1,0 +1,53 @@
+"""Time every method that can compute a convolution."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxconv._choose import Choice, options
+from jaxconv._run import run
+from jaxconv._spec import ConvSpec
+from jaxconv._tune import interleaved
+
+# Methods estimated at more than this many times the best are left out, and what runs longer than
+# SLOW seconds is timed once.
+HOPELESS, SLOW = 12.0, 0.15
+
+
+def measure(spec: ConvSpec) -> tuple[dict[tuple[str, str], float], list[str]]:
+    """Median seconds by (kind, method), and a line for each result that is not lax's."""
+    considered, _ = options(spec)
+    limit = HOPELESS * considered[0].seconds
+    worth = [o for o in considered if o.seconds <= limit or o.method == "lax"]
+    rng = np.random.default_rng(0)
+    lhs = jnp.asarray(rng.standard_normal(spec.lhs_shape, np.float32))
+    rhs = jnp.asarray(rng.standard_normal(spec.rhs_shape, np.float32))
+    programs: dict[tuple[str, str], Callable[[], Any]] = {}
+    results, once = {}, {}
+    for option in worth:
+        choice = Choice(option.method, option.kind, option.seconds, "")
+        program = jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs).compile()
+        name = (option.kind, option.method)
+        results[name] = np.asarray(program(lhs, rhs))
+        start = time.perf_counter()
+        program(lhs, rhs).block_until_ready()
+        seconds = time.perf_counter() - start
+        if seconds > SLOW:
+            once[name] = seconds
+        else:
+            programs[name] = functools.partial(program, lhs, rhs)
+    wrong = []
+    expected = next(v for (_, method), v in results.items() if method == "lax")
+    largest = float(np.abs(expected).max()) or 1.0
+    for (_, method), got in results.items():
+        error = float(np.abs(got - expected).max()) / largest
+        if not error < 5e-5:
+            wrong.append(f"{method} differs from lax by {error:.1e} of the largest output: {spec}")
+    return {**interleaved(programs, rounds=5, budget=0.6), **once}, wrong

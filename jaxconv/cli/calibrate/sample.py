@@ -1,0 +1,162 @@
+"""Random layers of the kinds that networks are made of, and the convolutions of their training step."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+
+from jaxconv._explain import explanation
+from jaxconv._spec import ConvSpec
+
+KINDS = (
+    "dense",
+    "dense",
+    "dense",
+    "strided",
+    "pointwise",
+    "pointwise",
+    "stem",
+    "patch",
+    "transposed",
+    "depthwise",
+    "depthwise",
+    "grouped",
+    "grouped",
+    "1d",
+    "3d",
+    "dilated",
+)
+CHANNELS = (8, 12, 16, 24, 32, 48, 64, 72, 96, 128, 144, 160, 192, 256, 320, 384, 512)
+SIZES = (7, 8, 10, 14, 16, 20, 28, 32, 40, 48, 56, 64, 80, 112, 128)
+MOST_MACS, LEAST_MACS, MOST_ENTRIES = 6e8, 2e5, 2**23
+
+
+class Layer(NamedTuple):
+    """One layer: what it is, and its convolution as `lax.conv_general_dilated` takes it."""
+
+    kind: str
+    layout: str
+    batch: int
+    c_in: int
+    c_out: int
+    groups: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: int
+    dilation: int
+    up: int
+    pad: int
+
+    def shapes(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Input and weight."""
+        fan_in = self.c_in // self.groups
+        if self.layout == "last":
+            x = (self.batch, *self.size, self.c_in)
+            w = (*self.kernel, fan_in, self.c_out)
+        else:
+            x = (self.batch, self.c_in, *self.size)
+            w = (self.c_out, fan_in, *self.kernel)
+        return jax.ShapeDtypeStruct(x, np.float32), jax.ShapeDtypeStruct(w, np.float32)
+
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """The convolution."""
+        space = "DHW"[3 - len(self.size) :]
+        last, first = (f"N{space}C", f"{space}IO"), (f"NC{space}", f"OI{space}")
+        data, kernel = last if self.layout == "last" else first
+        ndim = len(self.size)
+        return lax.conv_general_dilated(
+            x,
+            w,
+            (self.stride,) * ndim,
+            ((self.pad, self.pad),) * ndim,
+            (self.up,) * ndim,
+            (self.dilation,) * ndim,
+            (data, kernel, data),
+            feature_group_count=self.groups,
+        )
+
+
+def layer(rng: random.Random) -> Layer:
+    """One random layer of bearable size."""
+    while True:
+        found = _draw(rng)
+        x, w = found.shapes()
+        try:
+            y = jax.eval_shape(found, x, w)
+        except (ValueError, TypeError):
+            continue
+        macs = math.prod(y.shape) * math.prod(w.shape) / found.c_out / found.up ** len(found.size)
+        entries = max(math.prod(x.shape), math.prod(y.shape))
+        if LEAST_MACS < macs < MOST_MACS and 0 < entries < MOST_ENTRIES and 0 not in y.shape:
+            return found
+
+
+def _draw(rng: random.Random) -> Layer:
+    kind = rng.choice(KINDS)
+    ndim, k, stride, dilation, up, groups = 2, rng.choice((3, 3, 3, 5, 7)), 1, 1, 1, 1
+    c_in, c_out, side = rng.choice(CHANNELS), rng.choice(CHANNELS), rng.choice(SIZES)
+    if kind == "strided":
+        stride, k = 2, rng.choice((3, 3, 4, 5))
+    elif kind == "pointwise":
+        k, stride = 1, rng.choice((1, 1, 1, 2))
+        ndim = rng.choice((1, 2, 2, 2, 3))
+    elif kind == "stem":
+        c_in, c_out = rng.choice((1, 3, 3, 4)), rng.choice((16, 24, 32, 48, 64, 96))
+        k, stride, side = rng.choice((3, 5, 7)), rng.choice((1, 2, 2)), rng.choice((28, 64, 96, 160))
+    elif kind == "patch":
+        k = stride = rng.choice((2, 4, 8, 16))
+        c_in, side = rng.choice((3, 3, 16, 64, 96)), rng.choice((32, 64, 112, 160))
+    elif kind == "transposed":
+        up, k = 2, rng.choice((2, 3, 4))
+    elif kind == "depthwise":
+        ndim = rng.choice((1, 2, 2, 2, 3))
+        groups = c_in = round(math.exp(rng.uniform(math.log(8), math.log(1024))))
+        c_out = c_in * rng.choice((1, 1, 1, 1, 2))
+        k = rng.choice((3, 4, 7, 15, 31)) if ndim == 1 else rng.choice((3, 3, 5, 7))
+        stride = rng.choice((1, 1, 2))
+    elif kind == "grouped":
+        ndim = rng.choice((1, 2, 2, 2))
+        groups = rng.choice((2, 4, 8, 16, 32))
+        c_in = c_out = groups * rng.choice((2, 4, 8, 16, 32, 64))
+        k, stride = 3, rng.choice((1, 1, 2))
+    elif kind == "1d":
+        ndim, k = 1, rng.choice((2, 3, 5, 7, 9, 15))
+        stride = rng.choice((1, 1, 1, 2, 4))
+        c_in = rng.choice((*CHANNELS, 1, 2))
+    elif kind == "3d":
+        ndim, side = 3, rng.choice((4, 7, 8, 14, 16, 28))
+        c_in, c_out, k, stride = min(c_in, 128), min(c_out, 128), rng.choice((2, 3, 3)), 1
+        stride = rng.choice((1, 1, 2))
+    elif kind == "dilated":
+        ndim, dilation, k = rng.choice((1, 2)), rng.choice((2, 4)), 3
+    if ndim == 1:
+        side = round(math.exp(rng.uniform(math.log(64), math.log(8000))))
+    pad = 0 if kind == "patch" else (k - 1) * dilation // 2
+    if up > 1:
+        pad = k - 1 - int(k > 2)
+    layout, batch = rng.choice(("last", "first")), rng.choice((1, 1, 2, 4, 8, 16))
+    size, kernel = (side,) * ndim, (k,) * ndim
+    return Layer(
+        kind, layout, batch, c_in, c_out, groups, size, kernel, stride, dilation, up, pad
+    )
+
+
+def convolutions(seed: int) -> Iterator[tuple[Layer, str, ConvSpec]]:
+    """Without end: a layer, a direction of its training step, and the convolution there."""
+    rng = random.Random(seed)
+    while True:
+        found = layer(rng)
+        x, w = found.shapes()
+
+        def step(x, w, g, found=found):
+            y, pull = jax.vjp(found, x, w)
+            return y, pull(g)
+
+        for c in explanation(step, x, w, jax.eval_shape(found, x, w)):
+            yield found, c.direction, c.spec
