@@ -5,6 +5,7 @@ import sys
 
 COMMANDS = {
     "train": ("jaxconv.cli.train.command", "train", "Train a ConvNet on real handwritten digits."),
+    "lecture": ("jaxconv.cli.lecture.command", "lecture", "The lecture, each listing run and checked."),
     "calibrate": (
         "jaxconv.cli.calibrate.command",
         "calibrate",
