@@ -13,7 +13,7 @@ from jax._src import core as _core
 from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
-from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
 from jax.interpreters import ad, batching, mlir
 
@@ -236,3 +236,26 @@ def canonical_precision(precision: Any) -> Any:
 def is_jaxpr(value: Any) -> bool:
     """Whether `value` is a jaxpr, closed or not."""
     return isinstance(value, Jaxpr | ClosedJaxpr)
+
+
+# --- autograd: equations that hold programs ---------------------------------------------------
+
+
+def scan_parts(eqn: Any) -> tuple[int, int]:
+    """How many operands of a scan are constants and how many are carried; the rest are scanned."""
+    if "num_carry" in eqn.params:
+        return eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, _ = eqn.params["ft_in"].unpack()  # 0.12 keeps the three as trees
+    return len(consts), len(carry)
+
+
+def one_equation(jaxpr: Any, eqn: Any) -> Jaxpr:
+    """The program that is this one equation of `jaxpr`: its operands that are no literals in."""
+    invars = list(dict.fromkeys(a for a in eqn.invars if not isinstance(a, Literal)))
+    return jaxpr.replace(constvars=[], invars=invars, outvars=list(eqn.outvars), eqns=[eqn])
+
+
+def function_name(jaxpr: Any) -> str:
+    """The name of the Python function a jaxpr was traced from, or ""."""
+    info = getattr(open_jaxpr(jaxpr), "debug_info", None)
+    return info.func_src_info.split(" at ")[0] if info is not None else ""

@@ -1,0 +1,50 @@
+"""How the tools of this package name things: argument leaves by path, arrays by type."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def kind(x: Any) -> str:
+    """The dtype and shape of an array or an abstract value: "float32[3,4]"."""
+    aval = x if hasattr(x, "shape") and hasattr(x, "dtype") else jax.typeof(x)
+    return f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
+
+
+def differentiable(dtype: Any) -> bool:
+    """Whether values of this dtype carry a gradient."""
+    return jax.dtypes.issubdtype(dtype, np.inexact)
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array or a number, the leaves JAX computes with."""
+    return isinstance(x, jax.Array | np.ndarray | np.generic | int | float | complex)
+
+
+def argument_names(fun: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """What the caller of `fun` knows its positional arguments as."""
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for i in range(len(args)):
+        parameter = parameters[min(i, len(parameters) - 1)] if parameters else None
+        if parameter is not None and parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            names.append(f"{parameter.name}[{i - len(parameters) + 1}]")
+        elif parameter is not None and i < len(parameters):
+            names.append(parameter.name)
+        else:
+            names.append(f"args[{i}]")
+    return names
+
+
+def leaf_names(name: str, tree: Any) -> list[str]:
+    """One name a leaf, in JAX's order: "params['conv1']['weight']"."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [name + jax.tree_util.keystr(path) for path, _ in leaves]
