@@ -40,7 +40,7 @@ const jaxconvExplorer = (() => {
     const state = { k: 3, stride: 1, padding: 0, dilation: 1, position: 0 };
     for (const [name, value] of new URLSearchParams(text.replace(/^#/, ""))) {
       const number = Number.parseInt(value, 10);
-      if (!(name in state) || !Number.isFinite(number)) continue;
+      if (!Object.hasOwn(state, name) || !Number.isFinite(number)) continue;
       const [low, high] = LIMITS[name] ?? [0, 99];
       state[name] = Math.min(high, Math.max(low, number));
     }

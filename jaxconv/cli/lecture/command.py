@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -44,7 +45,9 @@ def lecture(
         agreed += show(console, listing)
     console.rule()
     good = agreed == len(shown)
-    console.print(Text(f"{agreed} of {len(shown)} listings agree", style="green" if good else "red"))
+    console.print(
+        Text(f"{agreed} of {len(shown)} listings agree", style="green" if good else "red")
+    )
     if figures is not None:
         draw(console, figures)
     return 0 if good else 1
@@ -56,10 +59,10 @@ def show(console: Console, listing: Any) -> bool:
 
     console.print()
     console.print(Text(listing.title, style="italic"))
-    console.print(_code(listing.source))
+    console.print(Padding(_code(listing.source), (0, 0, 0, 4)))
     values = listing.run()
     for name, held in values.items():
-        console.print(value(name, held))
+        console.print(Padding(value(name, held), (0, 0, 0, 2)))
     wrong = listing.disagreements(values)
     for sentence in wrong:
         console.print(Text(f"✗ {sentence}", style="red"))
@@ -84,7 +87,9 @@ def draw(console: Console, folder: Path) -> None:
         film = plots.sliding_animation([0, 1, 3, 2, -1, -2, 0, 1], [-1, 0, 1])
         film.save(folder / "sliding.gif", writer="pillow")
     except OSError as error:
-        raise UserError(f"lecture: the folder of --figures must be writable; got {error}.") from None
+        raise UserError(
+            f"lecture: the folder of --figures must be writable; got {error}."
+        ) from None
     except ModuleNotFoundError as error:
         raise UserError(f"lecture: {error}") from None
     console.print(f"{2 * len(plots.gallery()) + 1} files written to {folder}")
