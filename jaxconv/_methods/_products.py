@@ -1,0 +1,45 @@
+"""Products that sum over positions, in the order of operands that XLA's CPU product is fast at.
+
+A weight gradient sums over many positions P and has few rows and columns. The product packs one of
+its operands more slowly than the other, so which of the two comes first matters up to a factor of
+2.5; measured for P from 400 to 400,000 and 24 to 2,048 rows and columns. The barrier keeps XLA from
+turning the swapped product back.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def over_rows(a: Array, b: Array, precision: object = None) -> Array:
+    """a (P, A) and b (P, B) -> (A, B), the narrower operand first."""
+    if a.shape[1] > b.shape[1]:
+        return lax.optimization_barrier(over_rows(b, a, precision)).T
+    return lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=precision)
+
+
+def over_columns(a: Array, b: Array, precision: object = None) -> Array:
+    """a (A, P) and b (B, P) -> (A, B), the wider operand first."""
+    if a.shape[0] < b.shape[0]:
+        return lax.optimization_barrier(over_columns(b, a, precision)).T
+    return lax.dot_general(a, b, (((1,), (1,)), ((), ())), precision=precision)
+
+
+def add_up(block, acc: Array, size: int, *arrays: Array) -> Array:
+    """acc plus block(...) of every `size` examples of the arrays, in a loop; the rest last."""
+    batch = arrays[0].shape[0]
+    whole = batch // size
+    if whole == 1:
+        acc = block(acc, *(a[:size] for a in arrays))
+    elif whole > 1:
+        stacked = tuple(a[: whole * size].reshape(whole, size, *a.shape[1:]) for a in arrays)
+        acc, _ = lax.scan(lambda acc, part: (block(acc, *part), None), acc, stacked)
+    if batch % size:
+        acc = block(acc, *(a[whole * size :] for a in arrays))
+    return acc
+
+
+def zeros(rows: int, columns: int, like: Array) -> Array:
+    """An accumulator."""
+    return jnp.zeros((rows, columns), like.dtype)

@@ -1,0 +1,117 @@
+"""weight_patches: the weight gradient as products of transposed patches, a block at a time.
+
+A block of positions is unfolded channels first, (K*C, P), one dimension after the other, so that
+each copy moves long contiguous runs: k[0] + k[1] copies, not k[0] * k[1]. The product with the
+output's gradient (P, O) then has both operands as XLA's product likes them. A block is so many
+images, or rows of one image, as keep the patches in the cache, and the loop over the blocks reuses
+their memory.
+
+Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
+document processing", 2006, section 3.2; the order of the copies is our own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv._form import Form
+from jaxconv._methods._base import Method
+from jaxconv._methods._products import add_up, zeros
+
+# Entries of a block of patches: 4 MiB of float32, in the last cache.
+BLOCK = 1 << 20
+# Multiply-adds, bytes of patches and of the input a second; seconds of a step of the loop.
+PRODUCT, UNFOLD, MOVE, STEP = 95e9, 9e9, 4e9, 4e-5
+
+
+def blocks(form: Form) -> tuple[int, int]:
+    """(images, rows) of a block."""
+    rows = form.out_spatial[0]
+    row = form.taps * form.in_channels * math.prod(form.out_spatial[1:])
+    if row * rows <= BLOCK:
+        return min(form.batch, BLOCK // (row * rows)), rows
+    parts = math.ceil(rows / max(1, BLOCK // row))
+    return 1, math.ceil(rows / parts)
+
+
+def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
+    """x (C, N, *S) as (K*C, N*P), the taps of the last dimension outermost."""
+    for dim, (size, k) in enumerate(zip(out, form.kernel, strict=True)):
+        s, d = form.strides[dim], form.dilation[dim]
+        seen = [
+            lax.slice_in_dim(x, j * d, j * d + (size - 1) * s + 1, s, dim + 2) for j in range(k)
+        ]
+        # A barrier each: fused into one loop, the copies would not be of contiguous runs.
+        x = lax.optimization_barrier(jnp.concatenate(seen) if k > 1 else seen[0])
+    return x.reshape(x.shape[0], -1)
+
+
+def weight(x: Array, y: Array, form: Form) -> Array:
+    """w = patches^T y, summed over the blocks."""
+    images, rows = blocks(form)
+    stride, reach = form.strides[0], (form.kernel[0] - 1) * form.dilation[0] + 1
+    pads = [(lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)]
+
+    def part(acc: Array, x: Array, y: Array, start: Array | int, rows: int) -> Array:
+        x = lax.dynamic_slice_in_dim(x, start * stride, (rows - 1) * stride + reach, 2)
+        y = lax.dynamic_slice_in_dim(y, start, rows, 1)
+        x = unfold(x, (rows, *form.out_spatial[1:]), form)
+        y = y.reshape(-1, form.out_channels)
+        return acc + jnp.matmul(x, y, precision=form.precision)
+
+    def block(acc: Array, x: Array, y: Array) -> Array:
+        x = lax.pad(jnp.moveaxis(x, -1, 0), jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + pads)
+        x = lax.optimization_barrier(x)
+        whole, rest = divmod(form.out_spatial[0], rows)
+        if whole > 1:
+            acc = lax.fori_loop(0, whole, lambda i, acc: part(acc, x, y, i * rows, rows), acc)
+        else:
+            acc = part(acc, x, y, 0, rows)
+        return part(acc, x, y, whole * rows, rest) if rest else acc
+
+    acc = zeros(form.taps * form.in_channels, form.out_channels, x)
+    w = add_up(block, acc, images, x, y)
+    w = w.reshape(*form.kernel[::-1], form.in_channels, form.out_channels)
+    dims = range(form.ndim)
+    w = w.transpose(*reversed(dims), form.ndim, form.ndim + 1)
+    return w.astype(form.out_dtype)
+
+
+def supports(form: Form) -> str | None:
+    """One group, more than one tap, and patches of one row within the memory allowed."""
+    if form.groups > 1:
+        return "takes one group"
+    if form.taps == 1:
+        return "takes more than one tap"
+    if form.taps > 1024 or max(form.kernel) > 64:
+        return "takes at most 1024 taps, 64 a dimension"
+    return None
+
+
+def cost(form: Form) -> float:
+    """The product, the copies of the patches, one of the input, and the loop's steps."""
+    images, rows = blocks(form)
+    patch, columns = form.taps * form.in_channels, form.out_channels
+    steps = math.ceil(form.batch / images) * math.ceil(form.out_spatial[0] / rows)
+    narrow = 1 + 16 / min(patch, columns)
+    size = form.dtype.itemsize
+    moved = math.prod(form.x_shape) + (math.prod(form.y_shape) if form.layout == "first" else 0)
+    seconds = form.macs * narrow / PRODUCT * (2 if form.dtype == np.float64 else 1)
+    seconds += form.positions * patch * size / UNFOLD + moved * size / MOVE
+    # Each step adds to the whole accumulator.
+    seconds += steps * (STEP + 3 * patch * columns * size / 20e9)
+    return form.examples * seconds
+
+
+METHOD = Method(
+    "weight_patches",
+    "weight gradient: products of transposed patches, a cache-sized block at a time",
+    supports,
+    None,
+    weight,
+    cost,
+)

@@ -1,0 +1,132 @@
+"""The methods for dense weight gradients, against direct sums in float64."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxconv._form import Form
+from jaxconv._methods import weight_patches, weight_pointwise
+
+METHODS = [weight_pointwise.METHOD, weight_patches.METHOD]
+
+
+def form_of(batch, spatial, channels, kernel, strides, padding, dilation, layout, lhs=None):
+    lhs = lhs or (1,) * len(kernel)
+    rows = zip(spatial, kernel, strides, padding, dilation, lhs, strict=True)
+    out = tuple(
+        ((n - 1) * ld + 1 + lo + hi - (k - 1) * d - 1) // s + 1 for n, k, s, (lo, hi), d, ld in rows
+    )
+    dtype = np.dtype(np.float32)
+    return Form(
+        "weight", batch, 1, *channels, spatial, kernel, out, strides, padding, dilation, lhs,
+        layout, layout == "first", dtype, dtype,
+    )  # fmt: skip
+
+
+# name: (batch, spatial, (C, O), kernel, strides, padding, dilation[, lhs_dilation])
+CASES = {
+    "1x1": (3, (5, 7), (4, 6), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "1x1 large images": (3, (13, 11), (6, 4), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "1x1 stride, pad, crop": (2, (7, 8), (3, 5), (1, 1), (2, 3), ((1, 0), (-1, 2)), (1, 1)),
+    "2x3 tiles, rest cropped": (2, (5, 10), (3, 4), (2, 3), (2, 3), ((0, 0), (0, 0)), (1, 1)),
+    "1-D": (5, (23,), (1, 6), (4,), (3,), ((2, 1),), (1,)),
+    "3x3": (5, (9, 7), (4, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "3x2 stride, dilation": (2, (11, 10), (2, 3), (3, 2), (2, 1), ((2, 1), (0, 3)), (1, 3)),
+    "crop, pads over the kernel": (2, (8, 9), (2, 3), (2, 3), (1, 2), ((-1, 4), (5, -2)), (1, 1)),
+    "dilated x": (2, (5, 4), (2, 3), (3, 3), (2, 1), ((1, 2), (1, 0)), (1, 1), (2, 3)),
+    "3-D": (2, (5, 4, 6), (2, 3), (3, 2, 3), (1, 2, 1), ((1, 1), (0, 1), (1, 0)), (1, 1, 2)),
+}
+
+
+def direct(x, y, form):
+    """The sum of the module's docstring, in float64."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    for dim, ((lo, hi), ld) in enumerate(zip(form.padding, form.lhs_dilation, strict=True), 1):
+        wide = np.zeros((*x.shape[:dim], (x.shape[dim] - 1) * ld + 1, *x.shape[dim + 1 :]))
+        wide[(slice(None),) * dim + (slice(None, None, ld),)] = x
+        x = np.pad(wide, [(max(lo, 0), max(hi, 0)) if d == dim else (0, 0) for d in range(x.ndim)])
+        cut = slice(max(-lo, 0), x.shape[dim] - max(-hi, 0))
+        x = x[(slice(None),) * dim + (cut,)]
+    w = np.zeros(form.w_shape)
+    for k in itertools.product(*map(range, form.kernel)):
+        at = tuple(
+            slice(i * d, i * d + (out - 1) * s + 1, s)
+            for i, d, out, s in zip(k, form.dilation, form.out_spatial, form.strides, strict=True)
+        )
+        seen = x[(slice(None), *at)].reshape(-1, form.in_channels)
+        w[k] = seen.T @ y.reshape(-1, form.out_channels)
+    return w
+
+
+def data(form, *lead):
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((*lead, *form.x_shape)).astype(np.float32)
+    return x + 0.25, rng.standard_normal((*lead, *form.y_shape)).astype(np.float32)
+
+
+def run(method, form):
+    return jax.jit(lambda x, y: method.weight(x, y, form))
+
+
+def close(got, want):
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_against_direct_sum(method, case, layout, monkeypatch):
+    form = form_of(*CASES[case][:7], layout, *CASES[case][7:])
+    if method.supports(form):
+        pytest.skip(method.supports(form))
+    # Blocks of two images, of some rows with a rest, and of everything.
+    row = form.taps * form.in_channels * int(np.prod(form.out_spatial[1:]))
+    x, y = data(form)
+    want = direct(x, y, form)
+    sizes = {2 * row * form.out_spatial[0], 2 * row, 1 << 20}
+    for size in sizes if method.name == "weight_patches" else {1}:
+        monkeypatch.setattr(weight_patches, "BLOCK", size)
+        close(run(method, form)(x, y), want)
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", ["1x1", "2x3 tiles, rest cropped", "3x3"])
+def test_vmapped(case, layout):
+    form = form_of(*CASES[case][:7], layout)
+    x, y = data(form, 3)
+    want = np.stack([direct(a, b, form) for a, b in zip(x, y, strict=True)])
+    for method in METHODS:
+        if not method.supports(form):
+            close(jax.jit(jax.vmap(lambda x, y, m=method: m.weight(x, y, form)))(x, y), want)
+
+
+def test_float64_and_out_dtype():
+    form = form_of(*CASES["3x3"][:7], "last")
+    x, y = data(form)
+    want = direct(x, y, form)
+    with jax.enable_x64(True):
+        got = weight_patches.weight(jnp.asarray(x, "float64"), jnp.asarray(y, "float64"), form)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+
+
+def test_rows_that_no_window_sees_do_not_spread_nan(monkeypatch):
+    """The last row is beyond the stride's reach; the blocks of rows leave a rest."""
+    form = form_of(1, (8, 6), (2, 3), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")
+    monkeypatch.setattr(weight_patches, "BLOCK", 2 * 18 * 6)
+    x, y = data(form)
+    want = direct(x, y, form)
+    x[:, 7] = np.nan
+    close(run(weight_patches.METHOD, form)(x, y), want)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_refusals_and_costs(method):
+    form = form_of(*CASES["3x3"][:7], "last")
+    grouped = form_of(*CASES["3x3"][:7], "last")
+    object.__setattr__(grouped, "groups", 2)
+    assert "one group" in method.supports(grouped)
+    assert method.cost(form) > 0
