@@ -143,6 +143,15 @@ def test_compare_times_each_function():
         assert timing.compile_seconds and timing.temporary_bytes is not None
 
 
+def test_a_ratio_is_taken_round_by_round():
+    # The machine was ten times slower in the last two rounds; one contender had them alone.
+    mine, other = (
+        Timing(1.0, 1, 1, 5, rounds) for rounds in ((2.0, 2, 2, 20, 20), (1.0, 1, 1, 10))
+    )
+    assert mine.over(other) == 2.0
+    assert Timing(3.0, 3, 3, 1, (3.0,)).over(other) == 3.0
+
+
 class Script:
     """A contender whose times are written down beforehand."""
 
@@ -161,8 +170,8 @@ def test_rounds_are_interleaved_and_turn():
     log = []
     contenders = {name: Script(log, name, 0.02) for name in "abc"}
     timings = measure(contenders, rounds=3)
-    assert log == [*"aabbcc", *"abc", *"bca", *"cab"]
-    assert timings["a"] == Timing(0.02, 0.02, 0.02, 9)
+    assert log == [*"aabbcc", *"abc", *"cba", *"bca"]
+    assert timings["a"] == Timing(0.02, 0.02, 0.02, 6, (0.02,) * 3)
 
 
 def test_a_very_slow_contender_is_called_once():

@@ -5,7 +5,11 @@ import sys
 
 COMMANDS = {
     "train": ("jaxconv.cli.train.command", "train", "Train a ConvNet on real handwritten digits."),
-    "lecture": ("jaxconv.cli.lecture.command", "lecture", "The lecture, each listing run and checked."),
+    "lecture": (
+        "jaxconv.cli.lecture.command",
+        "lecture",
+        "The lecture, each listing run and checked.",
+    ),
     "calibrate": (
         "jaxconv.cli.calibrate.command",
         "calibrate",

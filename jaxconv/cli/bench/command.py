@@ -39,7 +39,7 @@ def bench(
     table: Annotated[
         list[TableOption] | None, typer.Option(help="Only this table. May be repeated.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 7,
     torch: Annotated[
         bool, typer.Option(help="Time PyTorch too, in a process of its own, if it is installed.")
     ] = True,

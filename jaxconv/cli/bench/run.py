@@ -79,7 +79,7 @@ class Result:
     def ratio(self, upper: str, lower: str) -> float | None:
         """Time of one contender over another's, None if one is missing."""
         if upper in self.timings and lower in self.timings:
-            return self.timings[upper].seconds / self.timings[lower].seconds
+            return self.timings[upper].over(self.timings[lower])
         return None
 
     def as_dict(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 [`compare`][] is the door for scripts::
 
     from jaxconv.cli.bench.timing import compare
-    compare({"lax": f, "mine": g}, (x, w))["mine"].seconds
+    times = compare({"lax": f, "mine": g}, (x, w))
+    times["mine"].seconds, times["mine"].over(times["lax"])
 """
 
 import time
@@ -16,7 +17,9 @@ import numpy as np
 
 SLOW_CALL = 4.0
 """Seconds. A contender whose first compiled call takes longer is not called again."""
-SAMPLE_SECONDS = 0.06
+WARM_SECONDS = 0.004
+"""Seconds of untimed calls before the timed ones, at least one call: caches and threads wake up."""
+SAMPLE_SECONDS = 0.05
 """Seconds of timed calls that a contender gets in one round, if a call is shorter."""
 ROUND_SECONDS = 3.0
 """Seconds of timed calls after which a contender gets no further rounds."""
@@ -31,6 +34,7 @@ class Timing:
         low: First quartile.
         high: Third quartile.
         calls: Number of timed calls.
+        rounds: Median of each round.
         compile_seconds: Compilation, None if there was none.
         temporary_bytes: Temporary memory of the compiled program, None if unknown.
     """
@@ -39,6 +43,7 @@ class Timing:
     low: float
     high: float
     calls: int
+    rounds: tuple[float, ...] = ()
     compile_seconds: float | None = None
     temporary_bytes: int | None = None
 
@@ -46,6 +51,18 @@ class Timing:
     def spread(self) -> float:
         """Interquartile range as a fraction of the median."""
         return (self.high - self.low) / self.seconds
+
+    def over(self, other: "Timing") -> float:
+        """This time over another's, measured in the same rounds.
+
+        The median of the rounds' ratios: a machine that slows down for a while slows both in the
+        same round, which cancels.
+        """
+        together = min(len(self.rounds), len(other.rounds))
+        if together < 3:
+            return self.seconds / other.seconds
+        pairs = zip(self.rounds[:together], other.rounds[:together], strict=True)
+        return float(np.median([mine / theirs for mine, theirs in pairs]))
 
 
 class Contender(Protocol):
@@ -55,8 +72,23 @@ class Contender(Protocol):
     temporary_bytes: int | None
 
     def sample(self, calls: int) -> list[float]:
-        """Seconds of each of ``calls`` calls, after one untimed call if ``calls`` > 1."""
+        """Seconds of each of ``calls`` calls, after untimed ones if ``calls`` > 1."""
         ...
+
+
+def timed_calls(program: Callable[[], Any], calls: int) -> list[float]:
+    """Seconds of each of ``calls`` calls, after untimed ones if ``calls`` > 1."""
+    if calls > 1:
+        start = time.perf_counter()
+        program()
+        while time.perf_counter() - start < WARM_SECONDS:
+            program()
+    seconds = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        program()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 class JaxContender:
@@ -77,54 +109,53 @@ class JaxContender:
         return jax.block_until_ready(self.compiled(*self.args))
 
     def sample(self, calls: int) -> list[float]:
-        """Seconds of each of ``calls`` calls, after one untimed call if ``calls`` > 1."""
-        if calls > 1:
-            self()
-        seconds = []
-        for _ in range(calls):
-            start = time.perf_counter()
-            self()
-            seconds.append(time.perf_counter() - start)
-        return seconds
+        """Seconds of each of ``calls`` calls, after untimed ones if ``calls`` > 1."""
+        return timed_calls(self, calls)
 
 
-def measure(contenders: Mapping[str, Contender], rounds: int = 5) -> dict[str, Timing]:
+def measure(contenders: Mapping[str, Contender], rounds: int = 7) -> dict[str, Timing]:
     """Times the contenders in turn, round after round.
 
-    The order turns by one in each round, so that nobody always follows the same neighbour. The
-    number of calls in a round adapts to the contender: about ``SAMPLE_SECONDS`` worth of them.
+    The order turns, and every other round runs backwards, so that nobody always follows the same
+    neighbour. The number of calls in a round adapts to the contender: about ``SAMPLE_SECONDS``
+    worth of them.
     """
-    samples: dict[str, list[float]] = {}
+    samples: dict[str, list[list[float]]] = {}
     calls: dict[str, int] = {}
     for name, contender in contenders.items():
         first = contender.sample(1)
         if first[0] > SLOW_CALL:
-            samples[name], calls[name] = first, 0
+            samples[name], calls[name] = [first], 0
         else:
             # The first call pays for fresh memory: it is repeated once to choose the number.
             once = min(first[0], contender.sample(1)[0])
             samples[name], calls[name] = [], int(min(max(SAMPLE_SECONDS / once, 2), 60))
     names = list(contenders)
     for turn in range(rounds):
-        for i in range(len(names)):
-            name = names[(turn + i) % len(names)]
-            if calls[name] and sum(samples[name]) < ROUND_SECONDS:
-                samples[name] += contenders[name].sample(calls[name])
-    return {
-        name: Timing(
-            float(np.median(times)),
-            float(np.quantile(times, 0.25)),
-            float(np.quantile(times, 0.75)),
-            len(times),
-            contenders[name].compile_seconds,
-            contenders[name].temporary_bytes,
-        )
-        for name, times in samples.items()
-    }
+        first = turn // 2 % len(names)
+        order = names[first:] + names[:first]
+        for name in order if turn % 2 == 0 else reversed(order):
+            if calls[name] and sum(map(sum, samples[name])) < ROUND_SECONDS:
+                samples[name].append(contenders[name].sample(calls[name]))
+    return {name: _timing(contenders[name], times) for name, times in samples.items()}
+
+
+def _timing(contender: Contender, rounds: list[list[float]]) -> Timing:
+    times = np.concatenate(rounds)
+    low, median, high = np.quantile(times, (0.25, 0.5, 0.75)).tolist()
+    return Timing(
+        median,
+        low,
+        high,
+        len(times),
+        tuple(float(np.median(seconds)) for seconds in rounds),
+        contender.compile_seconds,
+        contender.temporary_bytes,
+    )
 
 
 def compare(
-    functions: Mapping[str, Callable[..., Any]], args: Sequence[Any], rounds: int = 5
+    functions: Mapping[str, Callable[..., Any]], args: Sequence[Any], rounds: int = 7
 ) -> dict[str, Timing]:
     """Times several JAX functions of the same arguments against each other.
 
@@ -149,7 +180,7 @@ def training_step(function: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def matmul_rate(size: int = 1536, rounds: int = 5) -> float:
+def matmul_rate(size: int = 1536, rounds: int = 7) -> float:
     """The machine's limit: FLOP/s of the best of several float32 matrix products in JAX."""
     a = jax.numpy.ones((size, size), "float32")
     contender = JaxContender(lambda a, b: a @ b, (a, a))

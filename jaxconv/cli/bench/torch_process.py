@@ -6,9 +6,10 @@ Run as ``python -m jaxconv.cli.bench.torch_process``; it ends when its input doe
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
+
+from jaxconv.cli.bench.timing import timed_calls
 
 
 def layer_program(
@@ -110,26 +111,15 @@ class Server:
         for threads in {everyone or os.cpu_count() or 1, 1}:
             for program in programs:
                 torch.set_num_threads(threads)
-                seconds = min(_seconds(program, 4))
+                seconds = min(timed_calls(program, 4))
                 if seconds < best[0]:
                     best, self.program = (seconds, threads), program
         torch.set_num_threads(best[1])
         return {"threads": best[1]}
 
     def sample(self, calls: int) -> dict[str, Any]:
-        """Seconds of each of ``calls`` calls, after one untimed call if ``calls`` > 1."""
-        return {"seconds": _seconds(self.program, calls)}
-
-
-def _seconds(program: Callable[[], Any], calls: int) -> list[float]:
-    if calls > 1:
-        program()
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        program()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        """Seconds of each of ``calls`` calls, after untimed ones if ``calls`` > 1."""
+        return {"seconds": timed_calls(self.program, calls)}
 
 
 def main() -> None:

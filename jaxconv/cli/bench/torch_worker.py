@@ -118,7 +118,7 @@ class TorchContender:
         self.worker = worker
 
     def sample(self, calls: int) -> list[float]:
-        """Seconds of each of ``calls`` calls, after one untimed call if ``calls`` > 1."""
+        """Seconds of each of ``calls`` calls, after untimed ones if ``calls`` > 1."""
         seconds = self.worker.ask(op="sample", calls=calls)["seconds"]
         time.sleep(ASLEEP_SECONDS)
         return seconds
