@@ -46,10 +46,16 @@ def test_under_vmap_jit_and_scan():
     assert {"forward", "input gradient"} <= {c.direction for c in found}
 
 
-def test_methods_asked_for_by_name_and_refused():
-    x, w = jnp.ones((1, 4, 600, 600)), jnp.ones((4, 4, 40, 40))
-    found = explanation(lambda x, w: jaxconv.conv2d(x, w, method="im2col"), x[..., :50, :50], w)
-    assert found[0].method == "lax" and found[0].refused[0][0] == "im2col"
+def test_a_gradient_that_the_method_asked_for_cannot_compute():
+    def program(x, w):
+        return jaxconv.conv_transpose2d(x, w, stride=2, method="phases").sum()
+
+    x, w = jnp.ones((1, 2, 5, 5)), jnp.ones((2, 3, 3, 3))
+    forward, *gradients = explanation(jax.value_and_grad(program, (0, 1)), x, w)
+    assert forward.method == "phases"
+    for c in gradients:
+        assert c.method == "lax" and c.why.startswith("phases was asked for: ")
+        assert c.refused[0][0] == "phases"
 
 
 def test_nothing_found():

@@ -63,7 +63,9 @@ def calibrate(
             file.writelines(json.dumps(record) + "\n" for record in records)
     console.print(report(records))
     if output:
-        everything = [json.loads(line) for line in data.read_text().splitlines()] if data else records
+        everything = (
+            [json.loads(line) for line in data.read_text().splitlines()] if data else records
+        )
         output.write_text(module(everything))
 
 

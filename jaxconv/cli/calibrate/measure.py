@@ -33,7 +33,9 @@ def measure(spec: ConvSpec) -> tuple[dict[tuple[str, str], float], list[str]]:
     results, once = {}, {}
     for option in worth:
         choice = Choice(option.method, option.kind, option.seconds, "")
-        program = jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs).compile()
+        program = (
+            jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs).compile()
+        )
         name = (option.kind, option.method)
         results[name] = np.asarray(program(lhs, rhs))
         start = time.perf_counter()

@@ -64,7 +64,7 @@ class Layer(NamedTuple):
             w = (self.c_out, fan_in, *self.kernel)
         return jax.ShapeDtypeStruct(x, np.float32), jax.ShapeDtypeStruct(w, np.float32)
 
-    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+    def convolve(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """The convolution."""
         space = "DHW"[3 - len(self.size) :]
         last, first = (f"N{space}C", f"{space}IO"), (f"NC{space}", f"OI{space}")
@@ -88,8 +88,8 @@ def layer(rng: random.Random) -> Layer:
         found = _draw(rng)
         x, w = found.shapes()
         try:
-            y = jax.eval_shape(found, x, w)
-        except (ValueError, TypeError):
+            y = jax.eval_shape(found.convolve, x, w)
+        except ValueError:  # the kernel is larger than the padded input
             continue
         macs = math.prod(y.shape) * math.prod(w.shape) / found.c_out / found.up ** len(found.size)
         entries = max(math.prod(x.shape), math.prod(y.shape))
@@ -108,7 +108,11 @@ def _draw(rng: random.Random) -> Layer:
         ndim = rng.choice((1, 2, 2, 2, 3))
     elif kind == "stem":
         c_in, c_out = rng.choice((1, 3, 3, 4)), rng.choice((16, 24, 32, 48, 64, 96))
-        k, stride, side = rng.choice((3, 5, 7)), rng.choice((1, 2, 2)), rng.choice((28, 64, 96, 160))
+        k, stride, side = (
+            rng.choice((3, 5, 7)),
+            rng.choice((1, 2, 2)),
+            rng.choice((28, 64, 96, 160)),
+        )
     elif kind == "patch":
         k = stride = rng.choice((2, 4, 8, 16))
         c_in, side = rng.choice((3, 3, 16, 64, 96)), rng.choice((32, 64, 112, 160))
@@ -142,9 +146,7 @@ def _draw(rng: random.Random) -> Layer:
         pad = k - 1 - int(k > 2)
     layout, batch = rng.choice(("last", "first")), rng.choice((1, 1, 2, 4, 8, 16))
     size, kernel = (side,) * ndim, (k,) * ndim
-    return Layer(
-        kind, layout, batch, c_in, c_out, groups, size, kernel, stride, dilation, up, pad
-    )
+    return Layer(kind, layout, batch, c_in, c_out, groups, size, kernel, stride, dilation, up, pad)
 
 
 def convolutions(seed: int) -> Iterator[tuple[Layer, str, ConvSpec]]:
@@ -155,8 +157,8 @@ def convolutions(seed: int) -> Iterator[tuple[Layer, str, ConvSpec]]:
         x, w = found.shapes()
 
         def step(x, w, g, found=found):
-            y, pull = jax.vjp(found, x, w)
+            y, pull = jax.vjp(found.convolve, x, w)
             return y, pull(g)
 
-        for c in explanation(step, x, w, jax.eval_shape(found, x, w)):
+        for c in explanation(step, x, w, jax.eval_shape(found.convolve, x, w)):
             yield found, c.direction, c.spec
