@@ -15,6 +15,11 @@ COMMANDS = {
         "calibrate",
         "Fit the engine's cost model to measurements on this machine.",
     ),
+    "explain": (
+        "jaxconv.cli.explain",
+        "explain",
+        "Show the method chosen for each convolution of a function, and why.",
+    ),
     "bench": (
         "jaxconv.cli.bench.command",
         "bench",
