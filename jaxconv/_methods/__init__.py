@@ -6,14 +6,18 @@ from jaxconv._methods import (
     depthwise,
     direct,
     fft,
+    group_split,
     im2col,
     lax,
     patches,
     phases,
     pointwise,
+    shifts,
     taps,
     toeplitz,
     volume,
+    weight_patches,
+    weight_pointwise,
 )
 from jaxconv._methods._base import Method
 
@@ -25,9 +29,13 @@ _TABLE = (
     im2col.METHOD,
     fft.METHOD,
     # fast methods
+    shifts.METHOD,
     depthwise.METHOD,
+    group_split.METHOD,
     pointwise.METHOD,
     taps.METHOD,
+    weight_pointwise.METHOD,
+    weight_patches.METHOD,
     patches.METHOD,
     phases.METHOD,
     volume.METHOD,

@@ -1,0 +1,247 @@
+"""shifts: few channels a group, as one sum over taps of shifted slices times weights.
+
+A group with one input channel (or a few) has too little work for a matrix product: each number of
+the input meets only a few weights. Written as a sum over the kernel's taps (and the channels of a
+group), XLA compiles the whole of it to one vectorised loop that reads the input once, in registers
+and caches. The lanes of the vectors are the groups where memory is channels last and the row of
+pixels where it is channels first, so neither layout is transposed.
+
+Zero padding costs a copy of the input, and a large new array costs more in page faults than in
+traffic. It is avoided where that pays: channels first, each tap reads through its own `lax.pad`,
+which compiles to masked loads; channels last, the outputs that see no padding are computed from
+the input as it is, and the few at the edges are written over them.
+
+Source: the definition; for the shape of the loop, J. Zhang, F. Franchetti, T. M. Low, "High
+performance zero-memory overhead direct convolutions", ICML 2018, section 4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv._form import Form, pad_input
+from jaxconv._methods._base import Method
+
+# Terms in one fused loop: more compile slowly, and their pointers leave the registers.
+MOST_TERMS = 64
+# Independent partial sums, so that one addition need not wait for the one before.
+CHAINS = 4
+# Channels of a group: from here on products are faster.
+MOST_CHANNELS = 16
+# Masked loads are cheaper than a padded copy up to this many terms.
+MASKED_TERMS = 9
+# A padded copy of at least so many bytes is avoided.
+LARGE = 2**20
+
+
+def add_up(terms: list[Array]) -> Array:
+    """The sum, in CHAINS independent chains."""
+    sums = terms[:CHAINS]
+    for i, term in enumerate(terms[CHAINS:]):
+        sums[i % CHAINS] = sums[i % CHAINS] + term
+    while len(sums) > 1:
+        sums = [sum(sums[i + 1 : i + 2], sums[i]) for i in range(0, len(sums), 2)]
+    return sums[0]
+
+
+def place(x: Array, form: Form, lo: tuple[int, ...], size: tuple[int, ...], at: int) -> Array:
+    """x in zeros of `size` on its spatial axes (from axis `at`), from `lo` on; crops outside."""
+    for i in range(form.ndim):
+        begin, end = max(0, -lo[i]), min(x.shape[at + i], size[i] - lo[i])
+        x = lax.slice_in_dim(x, begin, max(begin, end), axis=at + i)
+    whole = (*x.shape[:at], *size, *x.shape[at + form.ndim :])
+    if x.shape == whole or x.size == 0:
+        return x if x.shape == whole else jnp.zeros(whole, x.dtype)
+    start = [0] * x.ndim
+    start[at : at + form.ndim] = [max(0, a) for a in lo]
+    return lax.dynamic_update_slice(jnp.zeros(whole, x.dtype), x, start)
+
+
+def pad_rows(x: Array, form: Form, at: int) -> Array:
+    """x padded on its spatial axes, which are its last: copied row by row into zeros.
+
+    XLA compiles `lax.pad` of the innermost axis to a loop that asks at each element.
+    """
+    low = tuple(lo for lo, _ in form.padding)
+    return place(x, form, low, form.dense_input.spatial, at)
+
+
+def window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
+    """What the kernel position `tap` sees of the padded x, whose spatial axes begin at `at`."""
+    places = tuple(
+        slice(k * d, k * d + (out - 1) * s + 1, s)
+        for k, d, out, s in zip(tap, form.dilation, form.out_spatial, form.strides, strict=True)
+    )
+    return x[(slice(None),) * at + places]
+
+
+def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
+    """The same of the x that is not padded (stride 1)."""
+    config = [(0, 0, 0)] * x.ndim
+    for i, (k, d, out, (lo, _)) in enumerate(
+        zip(tap, form.dilation, form.out_spatial, form.padding, strict=True)
+    ):
+        low = lo - k * d
+        config[at + i] = (low, out - low - x.shape[at + i], 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
+    """The products: each tap and channel of a group's window times its weights."""
+    taps = np.ndindex(*w.shape[: form.ndim])
+    return [
+        lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel) * w[tap][c]
+        for tap in taps
+        for c in range(x.shape[channel])
+    ]
+
+
+def _blocks(form: Form) -> tuple[int, int]:
+    """How many taps along the first axis, and channels, one fused loop adds up."""
+    inner = math.prod(form.kernel[1:])
+    channels = max(c for c in range(1, form.in_channels + 1) if form.in_channels % c == 0
+                   and (c == 1 or form.taps * c <= MOST_TERMS))
+    rows = form.kernel[0] if inner * form.kernel[0] * channels <= MOST_TERMS else 1
+    if rows == 1 and form.ndim == 1:
+        rows = min(form.kernel[0], MOST_TERMS // 2)
+    return rows, channels
+
+
+def _total(x: Array, w: Array, form: Form, at: int, channel: int) -> Array:
+    """The sum over all taps and channels: one fused loop, or a loop over blocks of them."""
+    rows, channels = _blocks(form)
+    blocks, rest = divmod(form.kernel[0], rows)
+    parts = form.in_channels // channels
+    if blocks * parts == 1 and not rest:
+        return add_up(_terms(x, w, form, at, channel))
+    step = form.dilation[0]
+    reach = (form.out_spatial[0] - 1) * form.strides[0] + 1
+
+    def block(start: Array | int, part: Array | int, rows: int) -> Array:
+        size = (rows - 1) * step + reach
+        xs = lax.dynamic_slice_in_dim(x, start * step, size, at)
+        xs = lax.dynamic_slice_in_dim(xs, part * channels, channels, channel)
+        ws = lax.dynamic_slice_in_dim(w, start, rows, 0)
+        ws = lax.dynamic_slice_in_dim(ws, part * channels, channels, form.ndim)
+        return add_up(_terms(xs, ws, form, at, channel))
+
+    shape = jax.eval_shape(lambda: block(0, 0, 1))
+    y = jnp.zeros(shape.shape, shape.dtype)
+    y = lax.fori_loop(
+        0, blocks * parts, lambda i, y: y + block(i // parts * rows, i % parts, rows), y
+    )
+    if rest:
+        y = lax.fori_loop(0, parts, lambda i, y: y + block(blocks * rows, i, rest), y)
+    return y
+
+
+def _first(x: Array, w: Array, form: Form) -> Array:
+    """Channels first: x as (N, G, C, *S), y as (N, G, O, *S_out); the lanes are a row."""
+    ones = (1,) * form.ndim
+    x = jnp.moveaxis(x, -1, 1)
+    x = x.reshape(form.batch, form.groups, form.in_channels, *form.spatial)
+    w = w.reshape(*w.shape, *ones)
+    unpadded = set(form.padding) == {(0, 0)}
+    if form.taps * form.in_channels <= MASKED_TERMS and set(form.strides) == {1} and not unpadded:
+        y = add_up(_terms(x, w, form, 3, 2, masked_window))
+    else:
+        y = _total(pad_rows(x, form, 3), w, form, 3, 2)
+    y = y.reshape(form.batch, form.groups * form.out_channels, *form.out_spatial)
+    return jnp.moveaxis(y, 1, -1)
+
+
+def _last(x: Array, w: Array, form: Form) -> Array:
+    """Channels last: x as (N, *S, C, G), y as (N, *S_out, O, G); the lanes are the groups."""
+    x = jnp.swapaxes(x.reshape(*x.shape[:-1], form.groups, form.in_channels), -1, -2)
+    w = jnp.swapaxes(w, -1, -2)
+    size = math.prod(form.x_shape) * form.dtype.itemsize
+    if size >= LARGE and form.taps * form.in_channels <= MASKED_TERMS and not form.plain:
+        y = _edges_apart(x, w, form)
+    else:
+        y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)
+    return jnp.swapaxes(y, -1, -2).reshape(form.y_shape)
+
+
+def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, ...]) -> Array:
+    """The outputs from `low` up to `high`, from the part of x that they see."""
+    part, padding = [slice(None)], []
+    for a, b, n, (lo, _), k, d, s in zip(
+        low, high, form.spatial, form.padding, form.kernel, form.dilation, form.strides,
+        strict=True,
+    ):
+        begin, end = a * s - lo, (b - 1) * s - lo + (k - 1) * d + 1
+        padding.append((max(0, -begin), max(0, end - n)))
+        kept = slice(min(max(0, begin), n), max(0, min(n, end)))
+        if kept.stop <= kept.start:  # nothing but padding
+            kept, padding[-1] = slice(0, 1), (-1, end - begin)
+        part.append(kept)
+    config = [(0, 0, 0), *((a, b, 0) for a, b in padding), (0, 0, 0), (0, 0, 0)]
+    x = lax.pad(x[tuple(part)], jnp.zeros((), x.dtype), config)
+    size = tuple(b - a for a, b in zip(low, high, strict=True))
+    return _total(x, w, dataclasses.replace(form, out_spatial=size), 1, 1 + form.ndim)
+
+
+def _edges_apart(x: Array, w: Array, form: Form) -> Array:
+    """The outputs that see no padding from x as it is; then the edges, written over zeros."""
+    low, high = [], []
+    for out, n, (lo, _), k, d, s in zip(
+        form.out_spatial, form.spatial, form.padding, form.kernel, form.dilation, form.strides,
+        strict=True,
+    ):
+        low.append(min(out, max(0, -(-lo // s))))
+        high.append(min(out, max(low[-1], (n + lo - (k - 1) * d - 1) // s + 1)))
+    if any(a >= b for a, b in zip(low, high, strict=True)):
+        return _box(x, w, form, (0,) * form.ndim, form.out_spatial)
+    y = _box(x, w, form, tuple(low), tuple(high))
+    around = [(a, out - b, 0) for a, b, out in zip(low, high, form.out_spatial, strict=True)]
+    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *around, (0, 0, 0), (0, 0, 0)])
+    begin, end = [0] * form.ndim, list(form.out_spatial)
+    for i in range(form.ndim):
+        for a, b in ((0, low[i]), (high[i], form.out_spatial[i])):
+            if a < b:
+                begin[i], end[i] = a, b
+                edge = _box(x, w, form, tuple(begin), tuple(end))
+                y = lax.dynamic_update_slice(y, edge, (0, *begin, 0, 0))
+        begin[i], end[i] = low[i], high[i]
+    return y
+
+
+def forward(x: Array, w: Array, form: Form) -> Array:
+    """y = sum over taps and channels of a group of (shifted x) * (weights)."""
+    w = w.reshape(*form.kernel, form.in_channels, form.groups, form.out_channels)
+    x, w = x.astype(form.accumulator), w.astype(form.accumulator)
+    y = _first(x, w, form) if form.layout == "first" else _last(x, w, form)
+    return y.astype(form.out_dtype)
+
+
+def supports(form: Form) -> str | None:
+    """Groups of few channels, an input that is not dilated."""
+    if form.groups == 1:
+        return "takes several groups"
+    if form.in_channels > MOST_CHANNELS:
+        return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
+    if max(form.lhs_dilation) > 1:
+        return "takes no dilated input"
+    if form.ndim > 1 and math.prod(form.kernel[1:]) > MOST_TERMS:
+        return f"takes at most {MOST_TERMS} taps behind the first axis of the kernel"
+    return None
+
+
+def cost(form: Form) -> float:
+    return 1e-5 + form.macs / 1e10
+
+
+METHOD = Method(
+    "shifts",
+    "few channels a group: a sum over taps of shifted slices times weights",
+    supports,
+    forward,
+    None,
+    cost,
+)
