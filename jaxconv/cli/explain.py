@@ -59,10 +59,8 @@ def explain(
         for number, conv in enumerate(found, 1) if candidates else ():
             console.print(f"{number} considered", style="bold")
             for option in conv.choice.considered:
-                console.print(
-                    f"   {option.method:24} {option.kind:8} {option.seconds * 1e3:9.3f} ms (estimate)",
-                    highlight=False,
-                )
+                cost = f"{option.seconds * 1e3:9.3f} ms (estimate)"
+                console.print(f"   {option.method:24} {option.kind:8} {cost}", highlight=False)
             for method, reason in conv.refused:
                 console.print(f"   {method:24} refused: {reason}", style="dim", highlight=False)
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 import jaxconv
 
-Parameters = dict[str, dict[str, jax.Array]]
+Layer = dict[str, Any]
+Parameters = dict[str, Layer]
 
 
 class Model(NamedTuple):
@@ -25,7 +26,7 @@ class Model(NamedTuple):
     apply: Callable[[Parameters, jax.Array, jax.Array | None], jax.Array]
 
 
-def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
+def init_linear(key: jax.Array, inputs: int, outputs: int) -> Layer:
     """A linear layer as PyTorch begins it: uniform within 1 / sqrt(inputs)."""
     bound = 1 / math.sqrt(inputs)
     weight_key, bias_key = jax.random.split(key)
@@ -35,9 +36,19 @@ def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Arra
     }
 
 
-def linear(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+def linear(layer: Layer, x: jax.Array) -> jax.Array:
     """Returns x @ weight.T + bias."""
     return x @ layer["weight"].T + layer["bias"]
+
+
+def conv2d(layer: Layer, x: jax.Array) -> jax.Array:
+    """A convolution layer's output."""
+    return jaxconv.conv2d(x, layer["weight"], layer["bias"])
+
+
+def max_pool(x: jax.Array) -> Any:
+    """The largest of every 2x2 pixels."""
+    return jaxconv.max_pool2d(x, 2)
 
 
 def dropout(key: jax.Array | None, x: jax.Array, rate: float = 0.4) -> jax.Array:
@@ -60,10 +71,10 @@ def init_cnn(key: jax.Array) -> Parameters:
 
 def cnn(parameters: Parameters, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
     """Logits of the convolutional network."""
-    x = jaxconv.conv2d(images, **parameters["conv1"])  # (N, 6, 24, 24)
-    x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 6, 12, 12)
-    x = jaxconv.conv2d(x, **parameters["conv2"])  # (N, 24, 8, 8)
-    x = jaxconv.max_pool2d(jax.nn.relu(x), 2)  # (N, 24, 4, 4)
+    x = conv2d(parameters["conv1"], images)  # (N, 6, 24, 24)
+    x = max_pool(jax.nn.relu(x))  # (N, 6, 12, 12)
+    x = conv2d(parameters["conv2"], x)  # (N, 24, 8, 8)
+    x = max_pool(jax.nn.relu(x))  # (N, 24, 4, 4)
     x = dropout(key, x.reshape(len(x), -1))
     x = jax.nn.relu(linear(parameters["linear1"], x))
     return linear(parameters["linear2"], x)
