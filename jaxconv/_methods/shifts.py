@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
 # Terms in one fused loop: more compile slowly, and their pointers leave the registers.
@@ -105,8 +105,11 @@ def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -
 def _blocks(form: Form) -> tuple[int, int]:
     """How many taps along the first axis, and channels, one fused loop adds up."""
     inner = math.prod(form.kernel[1:])
-    channels = max(c for c in range(1, form.in_channels + 1) if form.in_channels % c == 0
-                   and (c == 1 or form.taps * c <= MOST_TERMS))
+    channels = max(
+        c
+        for c in range(1, form.in_channels + 1)
+        if form.in_channels % c == 0 and (c == 1 or form.taps * c <= MOST_TERMS)
+    )
     rows = form.kernel[0] if inner * form.kernel[0] * channels <= MOST_TERMS else 1
     if rows == 1 and form.ndim == 1:
         rows = min(form.kernel[0], MOST_TERMS // 2)
@@ -172,7 +175,13 @@ def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, 
     """The outputs from `low` up to `high`, from the part of x that they see."""
     part, padding = [slice(None)], []
     for a, b, n, (lo, _), k, d, s in zip(
-        low, high, form.spatial, form.padding, form.kernel, form.dilation, form.strides,
+        low,
+        high,
+        form.spatial,
+        form.padding,
+        form.kernel,
+        form.dilation,
+        form.strides,
         strict=True,
     ):
         begin, end = a * s - lo, (b - 1) * s - lo + (k - 1) * d + 1
@@ -191,7 +200,12 @@ def _edges_apart(x: Array, w: Array, form: Form) -> Array:
     """The outputs that see no padding from x as it is; then the edges, written over zeros."""
     low, high = [], []
     for out, n, (lo, _), k, d, s in zip(
-        form.out_spatial, form.spatial, form.padding, form.kernel, form.dilation, form.strides,
+        form.out_spatial,
+        form.spatial,
+        form.padding,
+        form.kernel,
+        form.dilation,
+        form.strides,
         strict=True,
     ):
         low.append(min(out, max(0, -(-lo // s))))

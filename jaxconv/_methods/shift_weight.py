@@ -1,0 +1,237 @@
+"""shift_weight: the weight gradient of groups with few channels, without reductions in the loop.
+
+A sum over all positions into a handful of weights is what XLA does badly: one reduction a tap reads
+everything once a tap, on one core, without vectors. Here a loop carries wide accumulators, to which
+each step adds products of slices (a fused, vectorised, parallel loop of multiply-adds); what is
+left is added up once at the end.
+
+  channels last:  an accumulator for each image, tap and group (N, *K, G). A step takes a run of
+      positions; each adds (the window at the position) * (y there).
+  channels first: an accumulator for each group, pair of channels, tap and column
+      (G, C, O, *K, W). A step takes the rows of an image; each adds (the rows of x under it,
+      shifted) * (the row of y). In 1-D the rows are blocks of the signal.
+
+Few channels a group (but more than one) that lie channels last are transposed to channels first.
+
+Source: the partial sums are those of a vectorised dot product (several accumulators, added at the
+end), e.g. A. Fog, "Optimizing software in C++", section 12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxconv._form import Form, pad_input
+from jaxconv._methods._base import Method
+from jaxconv._methods.shifts import add_up, pad_rows
+
+# Products added up in one fused loop.
+MOST_TERMS = 64
+# Terms of all loops of a step, which is what the compile time goes with.
+MOST_IN_STEP = 448
+# Positions of a run, channels last.
+RUN = 32
+# Elements of a block, the row of a 1-D signal that lies channels first.
+BLOCK = 64
+# Channels of a group (input times output): from here on products are faster.
+MOST_PAIRS = 64
+# Bytes of an accumulator.
+MOST_BYTES = 2**24
+# XLA has miscompiled products and sums of a higher rank.
+MOST_RANK = 6
+
+
+def _sweep(
+    parts: int, rows: int, most: int, step: Callable[..., tuple[Array, ...]], sums: tuple
+) -> tuple[Array, ...]:
+    """sums after step(sums, part, start, size) over runs of at most `most` of `rows` rows.
+
+    There are at least two runs: XLA inlines a loop of one, and then fuses the sum into its users.
+    """
+    runs = max(-(-rows // most), 2 if parts == 1 and rows > 1 else 1)
+    size = rows // runs
+    runs, rest = divmod(rows, size)
+    sums = lax.fori_loop(
+        0, parts * runs, lambda i, s: step(s, i // runs, i % runs * size, size), sums
+    )
+    if rest:
+        sums = lax.fori_loop(0, parts, lambda i, s: step(s, i, runs * size, rest), sums)
+    return sums
+
+
+def _unravel(index: Array, sizes: tuple[int, ...]) -> list[Array]:
+    """A flat index as one for each of `sizes`, the last fastest."""
+    found = []
+    for size in reversed(sizes):
+        found.insert(0, index % size)
+        index = index // size
+    return found
+
+
+def _last(x: Array, y: Array, form: Form) -> Array:
+    """One input channel a group, channels last: (N, *K, O, G) accumulators, runs of positions."""
+    n, groups, outputs, stride = form.batch, form.groups, form.out_channels, form.strides
+    x = pad_input(x, form)[..., None, :]
+    y = jnp.swapaxes(y.reshape(*y.shape[:-1], groups, outputs), -1, -2)
+    reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)]
+    *outer, width = form.out_spatial
+    thin = (slice(None), *(slice(None, None, d) for d in form.dilation[:-1]))
+
+    def step(sums: tuple[Array], row: Array, start: Array, size: int) -> tuple[Array]:
+        at = _unravel(row, tuple(outer))
+        begin = [i * s for i, s in zip((*at, start), stride, strict=True)]
+        run = (n, *reach[:-1], (size - 1) * stride[-1] + reach[-1], 1, groups)
+        xs = lax.dynamic_slice(x, (0, *begin, 0, 0), run)[thin]
+        ys = lax.dynamic_slice(
+            y, (0, *at, start, 0, 0), (n, *(1 for _ in outer), size, outputs, groups)
+        )
+        terms = []
+        for i in range(size):
+            a = i * stride[-1]
+            window = lax.slice_in_dim(xs, a, a + reach[-1], form.dilation[-1], axis=form.ndim)
+            terms.append(window * lax.slice_in_dim(ys, i, i + 1, axis=form.ndim))
+        return (sums[0] + add_up(terms),)
+
+    zeros = jnp.zeros((n, *form.kernel, outputs, groups), x.dtype)
+    (w,) = _sweep(math.prod(outer), width, RUN, step, (zeros,))
+    return jnp.swapaxes(jnp.sum(w, axis=0), -1, -2)
+
+
+def _first(x: Array, y: Array, form: Form) -> Array:
+    """Channels first: for each column tap (G, C, O, *K[:-1], W) accumulators, runs of rows."""
+    n, ndim, stride, width = form.batch, form.ndim, form.strides, form.out_spatial[-1]
+    pairs = tuple(c for c in (form.in_channels, form.out_channels) if c > 1)
+    inputs = tuple(form.in_channels if i == 0 else 1 for i in range(2))
+    outputs = tuple(form.out_channels if i == 1 else 1 for i in range(2))
+    keep = [c > 1 for c in (form.in_channels, form.out_channels)]
+    x = pad_rows(jnp.moveaxis(x, -1, 1), form, 2)
+    x = x.reshape(
+        n, form.groups, *(c for c, k in zip(inputs, keep, strict=True) if k), *x.shape[2:]
+    )
+    y = jnp.moveaxis(y, -1, 1)
+    y = y.reshape(
+        n, form.groups, *(c for c, k in zip(outputs, keep, strict=True) if k), *form.out_spatial
+    )
+    lead = 1 + len(pairs)  # axes before the spatial ones, of one image
+    columns = [k * form.dilation[-1] for k in range(form.kernel[-1])]
+    most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
+    thin = (slice(None),) * lead + tuple(slice(None, None, d) for d in form.dilation[:-1])
+
+    def of_image(a: Array, image: Array, begin: list, size: list) -> Array:
+        start = (image, *(0,) * lead, *begin)
+        return lax.dynamic_slice(a, start, (1, *a.shape[1 : 1 + lead], *size))[0]
+
+    def across(a: Array, column: int, size: int) -> Array:
+        return lax.slice_in_dim(
+            a, column, column + (size - 1) * stride[-1] + 1, stride[-1], axis=-1
+        )
+
+    if ndim == 1:
+        block = min(BLOCK, width)
+
+        def step(sums: tuple, image: Array, start: Array, size: int) -> tuple:
+            run = (size * block - 1) * stride[0] + columns[-1] + 1
+            xs = of_image(x, image, [start * block * stride[0]], [run])
+            ys = of_image(y, image, [start * block], [size * block])
+            blocks = [slice(i * block, (i + 1) * block) for i in range(size)]
+            return tuple(
+                total + add_up([across(xs, c, size * block)[..., b] * ys[..., b] for b in blocks])
+                for total, c in zip(sums, columns, strict=True)
+            )
+
+        zeros = jnp.zeros((form.groups, *pairs, block), x.dtype)
+        sums = _sweep(n, width // block, most, step, (zeros,) * len(columns))
+        rest = width % block
+        tails = [0.0] * len(columns)
+        if rest:
+            begin = (width - rest) * stride[0]
+            tails = [
+                jnp.sum(across(x, begin + c, rest) * y[..., width - rest :], axis=(0, -1))
+                for c in columns
+            ]
+    else:
+        *outer, rows = form.out_spatial[:-1]
+        reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)][:-1]
+
+        def step(sums: tuple, part: Array, start: Array, size: int) -> tuple:
+            image, *at = _unravel(part, (n, *outer))
+            begin = [i * s for i, s in zip((*at, start), stride[:-1], strict=True)]
+            span = [*reach[:-1], (size - 1) * stride[-2] + reach[-1]]
+            xs = of_image(x, image, [*begin, 0], [*span, x.shape[-1]])
+            ys = of_image(y, image, [*at, start, 0], [*(1 for _ in outer), size, width])
+            added = []
+            for total, c in zip(sums, columns, strict=True):
+                shifted = across(xs, c, width)
+                terms = []
+                for i in range(size):
+                    a = i * stride[-2]
+                    seen = lax.slice_in_dim(shifted, a, a + reach[-1], axis=-2)[thin]
+                    terms.append(seen * lax.slice_in_dim(ys, i, i + 1, axis=-2))
+                added.append(total + add_up(terms))
+            return tuple(added)
+
+        zeros = jnp.zeros((form.groups, *pairs, *form.kernel[:-1], width), x.dtype)
+        sums = _sweep(n * math.prod(outer), rows, most, step, (zeros,) * len(columns))
+        tails = [0.0] * len(columns)
+    found = [jnp.sum(s, axis=-1) + t for s, t in zip(sums, tails, strict=True)]
+    w = jnp.stack(found, -1).reshape(form.groups, form.in_channels, form.out_channels, *form.kernel)
+    return jnp.moveaxis(w, (0, 1, 2), (-2, -3, -1))
+
+
+def by_rows(form: Form) -> bool:
+    """Whether the channels-first way is taken: not for long 1-D kernels, which have no rows."""
+    if form.in_channels > 1:
+        return True
+    return form.layout == "first" and not (form.ndim == 1 and form.taps > 8)
+
+
+def weight(x: Array, y: Array, form: Form) -> Array:
+    """w[tap] = the sum over positions of (shifted x) * y."""
+    x, y = x.astype(form.accumulator), y.astype(form.accumulator)
+    w = _first(x, y, form) if by_rows(form) else _last(x, y, form)
+    return w.reshape(form.w_shape).astype(form.out_dtype)
+
+
+def accumulators(form: Form) -> int:
+    """How many numbers the loop carries."""
+    if not by_rows(form):
+        return form.batch * math.prod(form.w_shape)
+    width = min(BLOCK, form.out_spatial[-1]) if form.ndim == 1 else form.out_spatial[-1]
+    return math.prod(form.w_shape) * width
+
+
+def supports(form: Form) -> str | None:
+    """Groups of few channels, an input that is not dilated, accumulators that fit."""
+    if form.groups == 1:
+        return "takes several groups"
+    if form.in_channels * form.out_channels > MOST_PAIRS:
+        return f"takes at most {MOST_PAIRS} pairs of channels a group"
+    if max(form.lhs_dilation) > 1:
+        return "takes no dilated input"
+    if form.kernel[-1] > MOST_TERMS and by_rows(form):
+        return f"takes at most {MOST_TERMS} taps in a row"
+    if accumulators(form) * form.accumulator.itemsize > MOST_BYTES:
+        return f"takes accumulators of at most {MOST_BYTES} bytes"
+    pairs = (form.in_channels > 1) + (form.out_channels > 1)
+    rank = form.ndim + (1 + pairs if by_rows(form) else 3)
+    if rank + (form.examples > 1) > MOST_RANK:
+        return "takes no examples of so many dimensions"
+    return None
+
+
+def cost(form: Form) -> float:
+    return 1e-5 + form.macs / 5e9
+
+
+METHOD = Method(
+    "shift_weight",
+    "weight gradient of few channels a group: wide accumulators in a loop",
+    supports,
+    None,
+    weight,
+    cost,
+)
