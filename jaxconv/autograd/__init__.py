@@ -8,3 +8,4 @@ _source_info_util.register_exclusion(__path__[0] + "/")
 from jaxconv.autograd._no_grad import no_grad
 from jaxconv.autograd._rules import add, max, split
 from jaxconv.autograd._strict import NoGradientError, grad, value_and_grad
+from jaxconv.autograd._loop import while_loop
