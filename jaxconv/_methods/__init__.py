@@ -12,12 +12,14 @@ from jaxconv._methods import (
     patches,
     phases,
     pointwise,
+    scatter,
     shifts,
     taps,
     toeplitz,
     volume,
     weight_patches,
     weight_pointwise,
+    winograd,
 )
 from jaxconv._methods._base import Method
 
@@ -36,8 +38,11 @@ _TABLE = (
     taps.METHOD,
     weight_pointwise.METHOD,
     weight_patches.METHOD,
+    winograd.METHOD2,
+    winograd.METHOD4,
     patches.METHOD,
     phases.METHOD,
+    scatter.METHOD,
     volume.METHOD,
 )
 
