@@ -1,8 +1,8 @@
-"""group_products: grouped convolutions as one batched matrix product over the groups.
+"""group_products: the weight gradient of groups as one batched matrix product an image.
 
-The patches of one image, (G, K*C, P) with P its positions, times (G, O, K*C) for the forward form, or times y,
-(G, O, P), for the weight gradient. XLA runs a batched product group by group at a good rate once the
-matrices lie so that P is contiguous, and a loop over the images keeps the patches small.
+The patches of one image, (G, K*C, P) with P its positions, times y, (G, O, P). XLA runs a batched
+product group by group, at a good rate once the matrices lie so that P is contiguous, and a loop
+over the images keeps the patches small.
 
 Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
 document processing", 2006, for the patches; the groups are the batch of the product.
@@ -21,14 +21,14 @@ from jaxconv._methods._base import Method
 from jaxconv._methods.shifts import pad_rows, window
 
 MOST_TAPS = 64
-# Bytes of one image's patches.
-MOST_BYTES = 2**26
+# Bytes of patches made at once, and the most for one group of one image.
+CACHED_BYTES, MOST_BYTES = 2**23, 2**24
 
 
-def _patches(x: Array, form: Form) -> Array:
-    """Padded x of one image (G, C, *S) -> (G, K*C, P)."""
+def _patches(x: Array, form: Form, groups: int) -> Array:
+    """Padded x of some groups of one image, (G, C, *S) -> (G, K*C, P)."""
     seen = [window(x, tap, form, 2) for tap in np.ndindex(*form.kernel)]
-    return jnp.stack(seen, 1).reshape(form.groups, form.taps * form.in_channels, -1)
+    return jnp.stack(seen, 1).reshape(groups, form.taps * form.in_channels, -1)
 
 
 def _images(x: Array, form: Form) -> Array:
@@ -37,34 +37,51 @@ def _images(x: Array, form: Form) -> Array:
     return x.reshape(form.batch, form.groups, form.in_channels, *x.shape[2:])
 
 
+def parts_of(form: Form) -> int:
+    """In how many parts the groups are taken, so that the patches of one stay in the cache."""
+    size = form.accumulator.itemsize * form.taps * form.in_channels * math.prod(form.out_spatial)
+    return next(
+        n
+        for n in range(1, form.groups + 1)
+        if form.groups % n == 0 and (n == form.groups or form.groups // n * size <= CACHED_BYTES)
+    )
+
+
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w = sum over images of patches @ y^T."""
+    parts = parts_of(form)
+    groups = form.groups // parts
     x = _images(x.astype(form.accumulator), form)
     y = jnp.moveaxis(y.astype(form.accumulator), -1, 1)
     y = y.reshape(form.batch, form.groups, form.out_channels, -1)
 
-    def add(i: Array, w: Array) -> Array:
-        xs = lax.dynamic_index_in_dim(x, i, 0, keepdims=False)
-        ys = lax.dynamic_index_in_dim(y, i, 0, keepdims=False)
-        return w + jnp.einsum("gkp,gop->gko", _patches(xs, form), ys, precision=form.precision)
+    def product(image: Array, part: Array) -> Array:
+        begin = part * groups
+        xs = lax.dynamic_slice(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
+        ys = lax.dynamic_slice(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
+        patches = _patches(xs[0], form, groups)
+        return jnp.einsum("gkp,gop->gko", patches, ys[0], precision=form.precision)
 
-    shape = (form.groups, form.taps * form.in_channels, form.out_channels)
-    w = lax.fori_loop(0, form.batch, add, jnp.zeros(shape, x.dtype))
-    w = jnp.moveaxis(w, 0, 1)  # (K*C, G, O)
+    def of_part(part: Array) -> Array:
+        zeros = jnp.zeros((groups, form.taps * form.in_channels, form.out_channels), x.dtype)
+        return lax.fori_loop(0, form.batch, lambda i, w: w + product(i, part), zeros)
+
+    w = of_part(0) if parts == 1 else lax.map(of_part, jnp.arange(parts))
+    w = jnp.moveaxis(w.reshape(form.groups, -1, form.out_channels), 0, 1)  # (K*C, G, O)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 
 def supports(form: Form) -> str | None:
-    """Groups of several channels, an input that is not dilated, patches that fit."""
+    """Groups, an input that is not dilated, patches of one group that fit."""
     if form.groups == 1:
         return "takes several groups"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
     if form.taps > MOST_TAPS:
         return f"takes at most {MOST_TAPS} taps"
-    size = form.groups * form.in_channels * form.taps * math.prod(form.out_spatial)
-    if size * form.accumulator.itemsize > MOST_BYTES:
-        return f"takes patches of at most {MOST_BYTES} bytes"
+    size = form.in_channels * form.taps * math.prod(form.out_spatial) * form.accumulator.itemsize
+    if size > MOST_BYTES:
+        return f"takes patches of a group of at most {MOST_BYTES} bytes"
     return None
 
 

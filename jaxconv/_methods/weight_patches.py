@@ -22,20 +22,25 @@ from jaxconv._form import Form
 from jaxconv._methods._base import Method
 from jaxconv._methods._products import add_up, zeros
 
-# Entries of a block of patches: 4 MiB of float32, in the last cache.
-BLOCK = 1 << 20
+# Entries of a block of patches: 8 MiB of float32, in the last cache.
+BLOCK = 2 << 20
 # Multiply-adds, bytes of patches and of the input a second; seconds of a step of the loop.
 PRODUCT, UNFOLD, MOVE, STEP = 95e9, 9e9, 4e9, 4e-5
 
 
+def _even(size: int, most: int) -> int:
+    """The largest divisor of `size` up to `most`, or `most` where that is under half of it."""
+    best = max(d for d in range(1, most + 1) if size % d == 0)
+    return best if 2 * best >= most else most
+
+
 def blocks(form: Form) -> tuple[int, int]:
-    """(images, rows) of a block."""
+    """(images, rows) of a block; without a rest where possible, which would be compiled too."""
     rows = form.out_spatial[0]
     row = form.taps * form.in_channels * math.prod(form.out_spatial[1:])
     if row * rows <= BLOCK:
-        return min(form.batch, BLOCK // (row * rows)), rows
-    parts = math.ceil(rows / max(1, BLOCK // row))
-    return 1, math.ceil(rows / parts)
+        return _even(form.batch, min(form.batch, BLOCK // (row * rows))), rows
+    return 1, _even(rows, max(1, BLOCK // row))
 
 
 def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:

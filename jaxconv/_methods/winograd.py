@@ -1,0 +1,174 @@
+"""winograd2 and winograd4: 3x3 convolutions with fewer multiplications.
+
+An output tile of m x m is made of the products of (m + 2)^2 numbers, not 9 m^2: a tile of the input, d, and
+the kernel, g, are transformed, multiplied entry by entry (a matrix product over channels for each entry), and
+transformed back,
+
+    Y = A^T [ (G g G^T) * (B^T d B) ] A.
+
+2.25 times fewer multiplications for m = 2, 4 times for m = 4, against more rounding: the entries of the
+transforms for m = 4 reach 8.
+
+Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, equations 8 to 12
+and section 4.3, after S. Winograd, "Arithmetic Complexity of Computations", 1980.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv._form import Form
+from jaxconv._methods._base import Method
+
+# (A^T, G, B^T) for tiles of m outputs along a dimension.
+TRANSFORMS = {
+    2: (
+        np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32),
+        np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32),
+        np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32),
+    ),
+    4: (
+        np.array(
+            [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+            np.float32,
+        ),
+        np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
+        np.array(
+            [
+                [4, 0, -5, 0, 1, 0],
+                [0, -4, -4, 1, 1, 0],
+                [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0],
+                [0, 2, -1, -2, 1, 0],
+                [0, 4, 0, -5, 0, 1],
+            ],
+            np.float32,
+        ),
+    ),
+}
+# With more channels than this, m = 4 would leave the accuracy that "auto" promises.
+MOST_CHANNELS = {2: 2048, 4: 512}
+# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache.
+BLOCK = 1 << 20
+# Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
+PRODUCT, TRANSFORM, CALL = 100e9, 0.8e9, 40e-6
+
+
+def mixed(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
+    """matrix @ parts, without the products with 0 and 1."""
+    rows = []
+    for row in matrix:
+        terms = [
+            part if c == 1 else -part if c == -1 else np.float32(c) * part
+            for c, part in zip(row, parts, strict=True)
+            if c
+        ]
+        rows.append(functools.reduce(jnp.add, terms))
+    return rows
+
+
+def kernel_tiles(w: Array, m: int) -> Array:
+    """G g G^T: (m + 2, m + 2, C, O)."""
+    g = TRANSFORMS[m][1]
+    rows = mixed(g, [w[i] for i in range(3)])
+    return jnp.stack([jnp.stack(mixed(g, [row[j] for j in range(3)])) for row in rows])
+
+
+def input_tiles(x: Array, tiles: tuple[int, int], m: int) -> Array:
+    """B^T d B of the overlapping tiles of x (N, (th + 1) m, (tw + 1) m, C): (t, t, N, th, tw, C).
+
+    A tile is m columns of its own and the first two of the next one.
+    """
+    b, (th, tw) = TRANSFORMS[m][2], tiles
+    n, height, _, c = x.shape
+    x = x.reshape(n, height, tw + 1, m, c)
+    columns = [x[:, :, :tw, j] for j in range(m)] + [x[:, :, 1:, j] for j in range(2)]
+    x = lax.optimization_barrier(jnp.stack(mixed(b, columns)))
+    x = x.reshape(m + 2, n, th + 1, m, tw, c)
+    rows = [x[:, :, :th, i] for i in range(m)] + [x[:, :, 1:, i] for i in range(2)]
+    return lax.optimization_barrier(jnp.stack(mixed(b, rows)))
+
+
+def output_tiles(z: Array, m: int) -> Array:
+    """A^T z A of the products z (t, t, N, th, tw, O), put together: (N, th m, tw m, O)."""
+    a = TRANSFORMS[m][0]
+    rows = mixed(a, [z[i] for i in range(m + 2)])
+    tiles = jnp.stack(
+        [jnp.stack(mixed(a, [row[j] for j in range(m + 2)]), axis=3) for row in rows], axis=2
+    )  # (N, th, m, tw, m, O)
+    n, th, _, tw, _, o = tiles.shape
+    return tiles.reshape(n, th * m, tw * m, o)
+
+
+def forward(x: Array, w: Array, form: Form, m: int) -> Array:
+    """y, a cache-sized block of images at a time."""
+    th, tw = (-(-out // m) for out in form.out_spatial)
+    (top, _), (left, _) = form.padding
+    c, o = form.in_channels, form.out_channels
+    u = kernel_tiles(w, m).reshape(-1, c, o)
+
+    def block(x: Array) -> Array:
+        n, height, width, _ = x.shape
+        edges = [(top, (th + 1) * m - top - height, 0), (left, (tw + 1) * m - left - width, 0)]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+        v = input_tiles(x, (th, tw), m).reshape(-1, n * th * tw, c)
+        z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
+        z = z.reshape(m + 2, m + 2, n, th, tw, o)
+        return output_tiles(z, m)[:, : form.out_spatial[0], : form.out_spatial[1]]
+
+    images = images_of_a_block(form, m)
+    if images == form.batch:
+        return block(x)
+    y = lax.map(block, x.reshape(form.batch // images, images, *x.shape[1:]))
+    return y.reshape(form.y_shape)
+
+
+def images_of_a_block(form: Form, m: int) -> int:
+    """The largest divisor of the batch whose tiles stay in the cache."""
+    tiles = math.prod(-(-out // m) for out in form.out_spatial) * (m + 2) ** 2
+    entries = tiles * (form.in_channels + form.out_channels)
+    most = max(1, BLOCK // entries)
+    return max(n for n in range(1, min(most, form.batch) + 1) if form.batch % n == 0)
+
+
+def supports(form: Form, m: int) -> str | None:
+    """3x3, stride 1, no dilation, one group, float32, channels enough and not too many."""
+    if form.kernel != (3, 3) or form.groups > 1:
+        return "takes a 3x3 kernel and one group"
+    if {*form.strides, *form.dilation, *form.lhs_dilation} != {1}:
+        return "takes stride 1 and no dilation"
+    if form.dtype != np.float32:
+        return f"takes float32, not {form.dtype}"
+    if form.in_channels > MOST_CHANNELS[m]:
+        return f"takes at most {MOST_CHANNELS[m]} channels for its rounding, here {form.in_channels}"
+    if form.in_channels < 8 or form.out_channels < 8:
+        return "takes at least 8 channels"
+    return None
+
+
+def cost(form: Form, m: int) -> float:
+    """The products, and the transforms of input and output."""
+    tiles = form.batch * math.prod(-(-out // m) for out in form.out_spatial) * (m + 2) ** 2
+    c, o = form.in_channels, form.out_channels
+    return tiles * c * o / PRODUCT + tiles * (c + o) / TRANSFORM + 36 * c * o / 2e9 + CALL
+
+
+def method(m: int) -> Method:
+    """The method with output tiles of m x m."""
+    return Method(
+        f"winograd{m}",
+        f"3x3 with {9 * m * m / (m + 2) ** 2:g} times fewer multiplications, tiles of {m}x{m}",
+        functools.partial(supports, m=m),
+        functools.partial(forward, m=m),
+        None,
+        functools.partial(cost, m=m),
+        exact=False,
+    )
+
+
+METHOD2, METHOD4 = method(2), method(4)
