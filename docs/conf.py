@@ -18,6 +18,7 @@ extensions = [
     "sphinx_design",
     "site_figures",
     "site_tables",
+    "site_docstrings",
 ]
 exclude_patterns = ["build", "_build", "_figures/README*"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]

@@ -1,9 +1,9 @@
 """The directive `jaxconv-methods`: the table of methods, as the package itself has it."""
 
 import inspect
+import re
 
 from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -26,26 +26,41 @@ class JaxconvMethods(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-class JaxconvSource(SphinxDirective):
-    """The file of one method, folded."""
-
-    required_arguments = 1
+class JaxconvMethodPages(SphinxDirective):
+    """For each method what the head of its file says, and the file, folded."""
 
     def run(self) -> list[nodes.Node]:
-        """A dropdown with the source."""
+        """A section a method, written as MyST."""
         import jaxconv
 
-        method = jaxconv.methods[self.arguments[0]]
-        module = inspect.getmodule(method.forward or method.weight)
-        source = inspect.getsource(module).rstrip()
-        lines = [":::{dropdown} Its source", "~~~python", *source.splitlines(), "~~~", ":::"]
-        holder = nodes.container()
-        self.state.nested_parse(StringList(lines, source=""), 0, holder)
-        return holder.children
+        lines: list[str] = []
+        for name, method in jaxconv.methods.items():
+            module = inspect.getmodule(method.forward or method.weight)
+            head, _, text = inspect.getdoc(module).partition("\n")
+            source = inspect.getsource(module).rstrip()
+            lines += [f"### {name}", "", _escaped(head.partition(": ")[2].capitalize()), ""]
+            lines += [*_blocks(text), "", ":::{dropdown} Its source", "~~~python"]
+            lines += [*source.splitlines(), "~~~", ":::", ""]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_<\[|])", r"\\\1", text)
+
+
+def _blocks(text: str) -> list[str]:
+    """Paragraphs as they are, indented ones as code."""
+    lines = []
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        if all(line.startswith("  ") for line in block.splitlines()):
+            lines += ["~~~text", *inspect.cleandoc("\n" + block).splitlines(), "~~~", ""]
+        else:
+            lines += [*_escaped(block).splitlines(), ""]
+    return lines
 
 
 def setup(app: object) -> dict[str, bool]:
     """Registers both."""
     app.add_directive("jaxconv-methods", JaxconvMethods)
-    app.add_directive("jaxconv-source", JaxconvSource)
+    app.add_directive("jaxconv-method-pages", JaxconvMethodPages)
     return {"parallel_read_safe": True}

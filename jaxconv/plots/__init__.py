@@ -19,6 +19,7 @@ from jaxconv.plots._feature_maps import feature_maps
 from jaxconv.plots._flow_chart import flow_chart
 from jaxconv.plots._gallery import ecg, gallery
 from jaxconv.plots._gradient_paths import gradient_paths
+from jaxconv.plots._orders import phases, shifted_slices, spectrum, window_matrix
 from jaxconv.plots._padding import padding_2d
 from jaxconv.plots._receptive_field import receptive_field
 from jaxconv.plots._scalar_product import scalar_product
@@ -33,9 +34,13 @@ __all__ = [
     "gallery",
     "gradient_paths",
     "padding_2d",
+    "phases",
     "receptive_field",
     "scalar_product",
+    "shifted_slices",
     "signal",
     "sliding",
     "sliding_animation",
+    "spectrum",
+    "window_matrix",
 ]

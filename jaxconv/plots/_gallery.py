@@ -15,6 +15,7 @@ from jaxconv.plots._band_matrix import band_matrix
 from jaxconv.plots._feature_maps import feature_maps
 from jaxconv.plots._flow_chart import flow_chart
 from jaxconv.plots._gradient_paths import gradient_paths
+from jaxconv.plots._orders import phases, shifted_slices, spectrum, window_matrix
 from jaxconv.plots._padding import padding_2d
 from jaxconv.plots._receptive_field import receptive_field
 from jaxconv.plots._scalar_product import scalar_product
@@ -139,6 +140,14 @@ _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
         lambda theme: receptive_field([3, 3, 3], theme=theme)),
     "receptive-field-stride": ("A stride makes the field of the layers above it grow faster",
         lambda theme: receptive_field([3, 3, 3], strides=[2, 1, 1], theme=theme)),
+    "shifted-slices": ("Taps outside: shifted copies, each times one weight",
+        lambda theme: shifted_slices(SHORT, [1, 2, 3], theme=theme)),
+    "window-matrix": ("Windows outside: a matrix of windows, times the kernel",
+        lambda theme: window_matrix(SHORT, [1, 2, 3], theme=theme)),
+    "spectrum": ("In the frequency domain",
+        lambda theme: spectrum(ecg()[:512], np.hanning(41) / 20, theme=theme)),
+    "phases": ("A transposed convolution, phase by phase",
+        lambda theme: phases([1, 3, 2, -1, 2], [1, 2, -1], theme=theme)),
     "flow-chart": ("x, y, z, a",
         _lecture_graph),
     "gradient-paths": ("add, split and max",
