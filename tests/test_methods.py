@@ -1,0 +1,210 @@
+"""One table of methods through one grid of forms, against a float64 sum that shares no code."""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from direct_sum import convolution, spread
+from jax import lax
+
+import jaxconv
+from jaxconv._choose import choose, refusal
+from jaxconv._explain import explanation
+from jaxconv._form import Form
+from jaxconv._methods import METHODS
+
+
+def form_of(kind, layout, batch, groups, c, o, spatial, kernel, stride, padding, dilation, up):
+    out = tuple(
+        (spread(n, u) + lo + hi - spread(k, d)) // s + 1
+        for n, k, s, (lo, hi), d, u in zip(spatial, kernel, stride, padding, dilation, up)
+    )
+    if min(out) < 1:
+        return None
+    f32 = np.dtype(np.float32)
+    sizes = (batch, groups, c, o, spatial, kernel, out, stride, padding, dilation, up)
+    return Form(kind, *sizes, layout, False, f32, f32)
+
+
+# Asymmetric on purpose: a flipped kernel, swapped pads or a dropped group fails.
+CASES = {
+    "plain": (2, 1, 3, 5, (9, 7), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    "padded, strided": (2, 1, 2, 3, (8, 9), (3, 3), (2, 1), ((2, 0), (0, 3)), (1, 1), (1, 1)),
+    "cropped, dilated": (1, 1, 2, 3, (10, 9), (2, 3), (1, 2), ((-1, 2), (0, -2)), (2, 1), (1, 1)),
+    "winograd's": (4, 1, 9, 10, (9, 6), (3, 3), (1, 1), ((1, 1), (0, 2)), (1, 1), (1, 1)),
+    "pointwise": (2, 1, 6, 4, (7, 5), (1, 1), (2, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    "patches": (2, 1, 3, 4, (9, 7), (4, 3), (4, 3), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    "depthwise": (2, 6, 1, 1, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1)),
+    "depthwise, strided": (1, 5, 1, 2, (9, 8), (3, 2), (2, 2), ((0, 1), (1, 0)), (1, 1), (1, 1)),
+    "grouped": (2, 3, 2, 4, (7, 6), (3, 3), (1, 2), ((1, 1), (1, 2)), (1, 1), (1, 1)),
+    "transposed": (2, 1, 3, 4, (5, 4), (4, 3), (1, 1), ((2, 2), (1, 2)), (1, 1), (2, 2)),
+    "transposed, grouped": (1, 2, 3, 2, (5, 4), (2, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), (2, 3)),
+    "1-d": (2, 1, 4, 3, (19,), (5,), (2,), ((3, 1),), (2,), (1,)),
+    "1-d depthwise": (2, 5, 1, 1, (21,), (4,), (1,), ((3, 0),), (1,), (1,)),
+    "3-d": (2, 1, 3, 4, (5, 6, 4), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 1), (1,) * 3),
+    "3-d transposed": (1, 1, 2, 3, (3, 4, 2), (3, 2, 2), (1,) * 3, ((2, 1),) * 3, (1,) * 3, (2,) * 3),
+}
+
+
+@pytest.mark.parametrize("kind", ["forward", "weight"])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", CASES)
+def test_every_method_that_takes_it(case, layout, kind):
+    batch, groups, c, o, *geometry = CASES[case]
+    form = form_of(kind, layout, batch, groups, c, o, *geometry)
+    check(form, np.random.default_rng(0), [m for m in METHODS.values() if not refusal(m, form)])
+
+
+def check(form, rng, methods):
+    x = rng.standard_normal(form.x_shape).astype(np.float32)
+    shape = form.w_shape if form.kind == "forward" else form.y_shape
+    other = rng.standard_normal(shape).astype(np.float32)
+    want = convolution(x, other, form)
+    functions = {m.name: m.forward if form.kind == "forward" else m.weight for m in methods}
+    assert "lax" in functions
+
+    def everything(x, other):
+        return {name: function(x, other, form) for name, function in functions.items()}
+
+    for name, got in jax.jit(everything)(x, other).items():
+        assert got.shape == want.shape and got.dtype == np.float32, name
+        error = np.abs(np.float64(got) - want).max() / np.abs(want).max()
+        assert error < 1e-5, f"{name}: {error:.1e} of the largest entry"
+    for method in methods:
+        assert method.cost(form) > 0
+
+
+def random_form(rng):
+    while True:
+        ndim = rng.choice((1, 2, 2, 3))
+        groups = rng.choice((1, 1, 2, 5))
+
+        def sizes(*choices, ndim=ndim):
+            return tuple(rng.choice(choices) for _ in range(ndim))
+
+        kernel = sizes(1, 2, 3, 4)
+        up = rng.choice([(1,) * ndim, (1,) * ndim, sizes(1, 2, 3)])
+        stride = rng.choice([(1,) * ndim, kernel, sizes(1, 2, 3)])
+        padding = tuple((rng.randint(-1, 4), rng.randint(-1, 4)) for _ in range(ndim))
+        form = form_of(
+            rng.choice(("forward", "weight")),
+            rng.choice(("last", "first")),
+            rng.choice((1, 2, 3)),
+            groups,
+            rng.choice((1, 2, 3, 8)),
+            rng.choice((1, 2, 4, 8)),
+            tuple(rng.randint(3, 10) for _ in range(ndim)),
+            kernel,
+            stride,
+            padding,
+            rng.choice([(1,) * ndim, sizes(1, 2)]),
+            up,
+        )
+        if form is not None:
+            return form
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_general_convolutions(seed):
+    form = random_form(random.Random(seed))
+    names = [m for m in METHODS.values() if m.name == "lax" or (m.auto and not refusal(m, form))]
+    check(form, np.random.default_rng(seed), names)
+
+
+# --- the choice ------------------------------------------------------------------------------
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def step_methods(x, w, stride=1, groups=1, pad="SAME"):
+    """The methods chosen for forward, weight gradient and input gradient."""
+
+    def step(x, w):
+        def loss(x, w):
+            y = lax.conv_general_dilated(
+                x, w, (stride, stride), pad, dimension_numbers=NHWC, feature_group_count=groups
+            )
+            return (y**2).sum()
+
+        return jax.grad(loss, (0, 1))(x, w)
+
+    shapes = (jax.ShapeDtypeStruct(s, np.float32) for s in (x, w))
+    return {c.direction: c.method for c in explanation(step, *shapes)}
+
+
+def test_methods_chosen_for_known_layers():
+    depthwise = step_methods((8, 56, 56, 144), (3, 3, 1, 144), groups=144)
+    assert "lax" not in depthwise.values()
+    resnext = step_methods((8, 56, 56, 128), (3, 3, 4, 128), groups=32)
+    assert "lax" not in resnext.values()
+    pointwise = step_methods((8, 56, 56, 256), (1, 1, 256, 64))
+    assert "lax" not in pointwise.values()
+
+
+def test_the_choice_is_a_pure_function():
+    def spec():
+        found = explanation(
+            lambda x, w: jaxconv.conv2d(x, w, padding=1), jnp.ones((2, 8, 9, 9)), jnp.ones((8, 8, 3, 3))
+        )
+        return found[0].spec
+
+    first, second = choose(spec()), choose.__wrapped__(spec())
+    assert first == second and hash(first) == hash(second)
+    assert first.considered[0].method == first.method
+    assert [o.seconds for o in first.considered] == sorted(o.seconds for o in first.considered)
+
+
+@pytest.mark.parametrize("precision", ["highest", lax.Precision.HIGHEST])
+def test_highest_precision_rules_out_winograd_and_fft(precision):
+    x, w = jnp.ones((4, 64, 56, 56)), jnp.ones((64, 64, 3, 3))
+    (found,) = explanation(lambda x, w: jaxconv.conv2d(x, w, precision=precision), x, w)
+    assert METHODS[found.method].exact
+    assert {"fft", "winograd2", "winograd4"} <= {name for name, _ in found.refused}
+    considered = {o.method for o in found.choice.considered}
+    assert not considered & {"fft", "winograd2", "winograd4"}
+
+
+def test_accuracy_of_auto_in_float32_and_float64():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 40, 30, 28))
+    for shape, groups in (((48, 40, 3, 3), 1), ((40, 1, 5, 5), 40), ((16, 40, 7, 7), 1)):
+        w = rng.standard_normal(shape)
+        with jax.enable_x64(True):
+
+            def run(x, w, method, groups=groups):
+                return jaxconv.conv2d(x, w, padding=1, groups=groups, method=method)
+
+            want = np.asarray(run(jnp.asarray(x), jnp.asarray(w), "direct"))
+            exact = np.asarray(run(jnp.asarray(x), jnp.asarray(w), "auto"))
+            largest = np.abs(want).max()
+            assert np.abs(exact - want).max() < 1e-12 * largest
+            single = (jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32))
+            wide = np.asarray(run(*(jnp.asarray(a, jnp.float64) for a in single), "direct"))
+            errors = {m: np.abs(np.asarray(run(*single, m)) - wide).max() for m in ("auto", "lax")}
+            assert errors["auto"] <= max(4 * errors["lax"], 1e-5 * largest)
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+def test_nan_and_inf_reach_what_they_reach_in_lax(groups):
+    x = np.random.default_rng(0).standard_normal((1, 16, 12, 11)).astype(np.float32)
+    x[0, 3, 5, 6], x[0, 7, 0, 0] = np.nan, np.inf
+    w = np.random.default_rng(1).standard_normal((16, 16 // groups, 3, 3)).astype(np.float32)
+    for method in METHODS.values():
+        if not method.exact or method.name == "toeplitz":
+            continue
+        try:
+            got = jaxconv.conv2d(x, w, padding=1, groups=groups, method=method.name)
+        except NotImplementedError:
+            continue
+        want = jaxconv.conv2d(x, w, padding=1, groups=groups, method="lax")
+        np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want), method.name)
+
+
+def test_a_method_that_cannot_says_so():
+    x, w = jnp.ones((1, 2, 5, 5)), jnp.ones((3, 2, 2, 2))
+    with pytest.raises(NotImplementedError, match="conv2d: method='pointwise' takes one tap"):
+        jaxconv.conv2d(x, w, method="pointwise")
+    with pytest.raises(ValueError, match="conv2d: method must be 'auto', 'lax'"):
+        jaxconv.conv2d(x, w, method="fastest")
