@@ -1,0 +1,172 @@
+"""The methods for groups against a float64 sum written as loops, which imports nothing of ours."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxconv._form import Form
+from jaxconv._methods import group_products, group_split, shift_weight, shifts
+
+# N, G, C, O, S, K, stride, padding, dilation
+CASES = {
+    "depthwise": (2, 5, 1, 1, (6, 7), (3, 2), (1, 1), ((1, 1), (0, 2)), (1, 1)),
+    "depthwise s2 d2": (1, 8, 1, 1, (9, 8), (2, 3), (2, 1), ((0, 1), (2, 3)), (2, 1)),
+    "multiplier": (2, 3, 1, 2, (5, 6), (2, 2), (1, 2), ((1, 0), (1, 1)), (1, 1)),
+    "crops": (1, 4, 1, 1, (8, 9), (3, 3), (1, 1), ((-1, 2), (3, -2)), (1, 1)),
+    "padding past the kernel": (1, 3, 1, 1, (3, 4), (2, 2), (2, 1), ((5, 4), (0, 3)), (1, 1)),
+    "few": (2, 4, 2, 3, (5, 6), (3, 2), (1, 1), ((1, 1), (1, 0)), (1, 1)),
+    "blocks of channels": (1, 2, 8, 4, (5, 4), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "1-D causal": (2, 6, 1, 1, (150,), (4,), (1,), ((3, 0),), (1,)),
+    "1-D long": (1, 3, 1, 1, (90,), (70,), (1,), ((35, 34),), (1,)),
+    "1-D s2 groups": (2, 3, 2, 2, (141,), (5,), (2,), ((2, 2),), (1,)),
+    "3-D": (1, 3, 1, 1, (4, 5, 6), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
+}
+FORWARD = {"shifts": shifts.METHOD, "group_split": group_split.METHOD}
+WEIGHT = {
+    "shift_weight": shift_weight.METHOD,
+    "group_products": group_products.METHOD,
+    "group_split": group_split.METHOD,
+}
+
+
+def make(case, kind, layout, dtype=np.float64):
+    n, g, c, o, size, kernel, stride, padding, dilation = case
+    out = tuple(
+        (s + lo + hi - (k - 1) * d - 1) // st + 1
+        for s, k, st, (lo, hi), d in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
+    ones, dtype = (1,) * len(size), np.dtype(dtype)
+    return Form(
+        kind, n, g, c, o, size, kernel, out, stride, padding, dilation, ones, layout,
+        layout == "first", dtype, dtype,
+    )  # fmt: skip
+
+
+def pairs(form):
+    """(tap, output position, input position) of every product that the sum has."""
+    for tap in itertools.product(*map(range, form.kernel)):
+        for p in itertools.product(*map(range, form.out_spatial)):
+            at = tuple(
+                i * s + k * d - lo
+                for i, s, k, d, (lo, _) in zip(
+                    p, form.strides, tap, form.dilation, form.padding, strict=True
+                )
+            )
+            if all(0 <= i < n for i, n in zip(at, form.spatial, strict=True)):
+                yield tap, p, at
+
+
+def reference(a, b, form):
+    """The sum in float64, tap by tap and position by position."""
+    n, g, c, o = form.batch, form.groups, form.in_channels, form.out_channels
+    a = np.asarray(a, np.float64).reshape(n, *form.spatial, g, c)
+    if form.kind == "forward":
+        b = np.asarray(b, np.float64).reshape(*form.kernel, c, g, o)
+        y = np.zeros((n, *form.out_spatial, g, o))
+        for tap, p, at in pairs(form):
+            y[(slice(None), *p)] += np.einsum("ngc,cgo->ngo", a[(slice(None), *at)], b[tap])
+        return y.reshape(form.y_shape)
+    b = np.asarray(b, np.float64).reshape(n, *form.out_spatial, g, o)
+    w = np.zeros((*form.kernel, c, g, o))
+    for tap, p, at in pairs(form):
+        w[tap] += np.einsum("ngc,ngo->cgo", a[(slice(None), *at)], b[(slice(None), *p)])
+    return w.reshape(form.w_shape)
+
+
+def operands(form, rng=None):
+    rng = np.random.default_rng(0) if rng is None else rng
+    other = form.w_shape if form.kind == "forward" else form.y_shape
+    return (rng.standard_normal(s).astype(form.dtype) for s in (form.x_shape, other))
+
+
+def compute(method, form, a, b):
+    """`method` under jit, the arrays in the memory order of the form's layout."""
+    first = form.layout == "first"
+
+    def run(x, other):
+        x = jnp.moveaxis(x, 1, -1) if first else x
+        other = jnp.moveaxis(other, 1, -1) if first and form.kind == "weight" else other
+        function = method.forward if form.kind == "forward" else method.weight
+        return function(x, other, form)
+
+    a = np.moveaxis(a, -1, 1) if first else a
+    b = np.moveaxis(b, -1, 1) if first and form.kind == "weight" else b
+    return np.asarray(jax.jit(run)(jnp.asarray(a), jnp.asarray(b)))
+
+
+TAKEN = [
+    (kind, name, case, layout)
+    for kind, methods in (("forward", FORWARD), ("weight", WEIGHT))
+    for name, method in methods.items()
+    for case in CASES
+    for layout in ("last", "first")
+    if method.supports(make(CASES[case], kind, layout)) is None
+]
+
+
+def test_every_case_is_taken_in_both_forms():
+    for kind in ("forward", "weight"):
+        assert {case for k, _, case, _ in TAKEN if k == kind} == set(CASES)
+
+
+@pytest.mark.parametrize(("kind", "name", "case", "layout"), TAKEN)
+def test_against_loops(kind, name, case, layout):
+    method = (FORWARD if kind == "forward" else WEIGHT)[name]
+    with jax.enable_x64(True):
+        form = make(CASES[case], kind, layout)
+        a, b = operands(form)
+        got, want = compute(method, form, a, b), reference(a, b, form)
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+def test_large_inputs_keep_their_edges_apart(layout):
+    case = (2, 96, 1, 1, (41, 43), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    form = make(case, "forward", layout, np.float32)
+    assert math.prod(form.x_shape) * 4 >= shifts.LARGE
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", ["depthwise", "few", "1-D causal"])
+def test_nan_and_inf_reach_what_they_meet(case, layout):
+    for kind, methods in (("forward", FORWARD), ("weight", WEIGHT)):
+        form = make(CASES[case], kind, layout, np.float32)
+        a, b = (np.array(v) for v in operands(form))
+        a.reshape(-1)[[a.size // 2 + 1, -1]] = np.nan, np.inf
+        with np.errstate(invalid="ignore"):
+            want = np.isfinite(reference(a, b, form))
+        for method in methods.values():
+            if method.supports(form) is None:
+                got = np.isfinite(compute(method, form, a, b))
+                np.testing.assert_array_equal(got, want, err_msg=method.name)
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("name", WEIGHT)
+def test_examples(name, layout):
+    """A leading axis of independent weight gradients, as per-example gradients have."""
+    form = make(CASES["few"], "weight", layout, np.float32)
+    rng = np.random.default_rng(1)
+    drawn = [tuple(operands(form, rng)) for _ in range(3)]
+    run = jax.jit(jax.vmap(lambda x, y: WEIGHT[name].weight(x, y, form)))
+    got = run(*(jnp.stack([pair[i] for pair in drawn]) for i in range(2)))
+    for mine, (x, y) in zip(got, drawn, strict=True):
+        want = reference(x, y, form)
+        np.testing.assert_allclose(mine, want, atol=1e-5 * np.abs(want).max())
+
+
+def test_refusals():
+    dilated = make(CASES["depthwise"], "forward", "last")
+    dilated = Form(**{**vars(dilated), "lhs_dilation": (2, 2)})
+    assert shifts.METHOD.supports(dilated) == "takes no dilated input"
+    dense = make((1, 1, 2, 2, (4,), (2,), (1,), ((0, 0),), (1,)), "weight", "last")
+    for method in (*FORWARD.values(), *WEIGHT.values()):
+        assert method.supports(dense) == "takes several groups"
