@@ -120,7 +120,8 @@ def fold(
             f"input {input.shape} with {input.shape[-1]}",
             "Change output_size or the input's last dimension",
         )
-    columns = input.reshape(*input.shape[:-2], -1, taps, *blocks.out)
+    channels = input.shape[-2] // taps
+    columns = input.reshape(*input.shape[:-2], channels, taps, *blocks.out)
     lead = [(0, 0, 0)] * (input.ndim - 1)
     zero = jnp.zeros((), input.dtype)
     image = None

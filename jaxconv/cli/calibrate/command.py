@@ -55,12 +55,12 @@ def calibrate(
                     "samples": samples,
                 }
             )
+            if data:  # at once: a long measurement may be interrupted
+                with data.open("a") as file:
+                    file.write(json.dumps(records[-1]) + "\n")
             progress.update(task, completed=time.monotonic() - begin)
             if time.monotonic() - begin > seconds:
                 break
-    if data:
-        with data.open("a") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
     console.print(report(records))
     if output:
         everything = (

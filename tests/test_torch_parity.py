@@ -1,0 +1,336 @@
+"""Values, gradients and rejections of every function, beside PyTorch's, over its awkward corners."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxconv
+
+if sys.version_info >= (3, 12):
+    pytest.skip("PyTorch is a test dependency on Python 3.11 only", allow_module_level=True)
+import torch
+import torch.nn.functional as F
+
+RNG = np.random.default_rng(0)
+
+
+def draw(*shape, dtype=np.float64):
+    values = RNG.standard_normal(shape)
+    if np.issubdtype(dtype, np.complexfloating):
+        values = values + 1j * RNG.standard_normal(shape)
+    return values.astype(dtype)
+
+
+def same(name, arrays, *args, gradients=True, tolerance=1e-10, **kwargs):
+    """Hold jaxconv's `name` against torch's: the result and the gradients of a weighted sum of it."""
+    ours, theirs = getattr(jaxconv, name), getattr(F, name)
+    tensors = [torch.tensor(a, requires_grad=gradients) for a in arrays]
+    want = theirs(*tensors, *args, **kwargs)
+    with jax.enable_x64(True):
+        values = [jnp.asarray(a) for a in arrays]
+        got = ours(*values, *args, **kwargs)
+        assert got.shape == tuple(want.shape) and str(got.dtype) == str(want.dtype)[6:]
+        np.testing.assert_allclose(got, want.detach().numpy(), tolerance, tolerance)
+        if not gradients:
+            return
+        cotangent = draw(*want.shape).astype(got.dtype)
+        want.backward(torch.tensor(cotangent))
+
+        def loss(*values):
+            return (ours(*values, *args, **kwargs) * cotangent).sum()
+
+        grads = jax.grad(loss, tuple(range(len(values))))(*values)
+        for mine, tensor in zip(grads, tensors):
+            np.testing.assert_allclose(mine, tensor.grad.numpy(), tolerance, tolerance)
+
+
+CONV = [
+    # ndim, spatial, C_in, C_out, kernel, keyword arguments
+    (1, (11,), 4, 6, (3,), {}),
+    (1, (11,), 4, 6, (4,), {"padding": "same", "dilation": 2}),
+    (1, (9,), 4, 6, (3,), {"stride": (2,), "padding": [1], "groups": 2}),
+    (2, (9, 8), 4, 6, (3, 2), {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}),
+    (2, (7, 8), 4, 8, (3, 3), {"groups": 4, "padding": 1}),
+    (2, (7, 8), 3, 4, (2, 5), {"padding": "same"}),
+    (2, (7, 8), 3, 4, (2, 5), {"padding": "valid"}),
+    (2, (8, 8), 3, 4, (4, 4), {"stride": 4}),
+    (2, (5, 6), 3, 4, (5, 6), {}),
+    (2, (3, 3), 2, 2, (1, 1), {"padding": 3, "stride": 3}),
+    (3, (5, 6, 4), 2, 4, (2, 3, 2), {"stride": (1, 2, 1), "padding": (1, 0, 1), "groups": 2}),
+    (3, (4, 4, 4), 2, 3, (3, 3, 3), {"padding": "same"}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("case", range(len(CONV)))
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_convolutions(case, batch):
+    ndim, spatial, c_in, c_out, kernel, kwargs = CONV[case]
+    weight = draw(c_out, c_in // kwargs.get("groups", 1), *kernel)
+    same(f"conv{ndim}d", (draw(*batch, c_in, *spatial), weight, draw(c_out)), **kwargs)
+
+
+def test_positional_order():
+    x, w, b = draw(1, 4, 9, 9), draw(6, 2, 3, 3), draw(6)
+    same("conv2d", (x, w, b), 2, 1, 1, 2)
+    same("conv_transpose2d", (x, draw(4, 3, 3, 3), draw(6)), 2, 1, 1, 2, 1)
+    same("max_pool2d", (x,), 3, 2, 1, 1, True)
+    same("avg_pool2d", (x,), 3, 2, 1, True, False, 5)
+    same("unfold", (x,), 3, 2, 1, 2)
+    same("fold", (draw(1, 18, 25),), (5, 5), 3, 1, 1, 1)
+
+
+TRANSPOSED = [
+    (1, (7,), 4, 6, (3,), {}),
+    (1, (7,), 4, 6, (4,), {"stride": 2, "padding": 1}),
+    (1, (7,), 4, 6, (3,), {"stride": 3, "output_padding": 2, "groups": 2}),
+    (1, (5,), 2, 2, (2,), {"stride": 5}),
+    (2, (4, 5), 4, 6, (3, 2), {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2)}),
+    (2, (4, 5), 4, 6, (3, 3), {"dilation": 2, "output_padding": 1, "stride": 1, "groups": 2}),
+    (2, (4, 5), 2, 3, (2, 2), {"stride": 2}),
+    (3, (3, 2, 4), 2, 3, (3, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+]
+
+
+@pytest.mark.parametrize("case", range(len(TRANSPOSED)))
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_transposed_convolutions(case, batch):
+    ndim, spatial, c_in, c_out, kernel, kwargs = TRANSPOSED[case]
+    weight = draw(c_in, c_out // kwargs.get("groups", 1), *kernel)
+    arrays = (draw(*batch, c_in, *spatial), weight, draw(c_out))
+    same(f"conv_transpose{ndim}d", arrays, **kwargs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.complex64, np.complex128])
+def test_dtypes(dtype):
+    x, w, b = (draw(*s, dtype=dtype) for s in ((2, 4, 7, 6), (6, 2, 3, 3), (6,)))
+    tolerance = {np.float16: 4e-3, np.complex128: 1e-10}.get(dtype, 1e-4)
+    plain = not np.issubdtype(dtype, np.complexfloating)
+    same("conv2d", (x, w, b), padding=1, groups=2, gradients=plain, tolerance=tolerance)
+    t = draw(4, 3, 3, 3, dtype=dtype)
+    same("conv_transpose2d", (x, t, b), stride=2, groups=2, gradients=plain, tolerance=tolerance)
+
+
+def test_bfloat16_is_rounded_once():
+    x, w, b = (torch.tensor(draw(*s)).bfloat16() for s in ((2, 4, 7, 6), (6, 4, 3, 3), (6,)))
+    want = F.conv2d(x.double(), w.double(), b.double()).bfloat16().double().numpy()
+    got = jaxconv.conv2d(*(jnp.asarray(a.float().numpy(), jnp.bfloat16) for a in (x, w, b)))
+    assert got.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=2**-8)
+
+
+def test_integers():
+    x, w = (RNG.integers(-9, 9, s).astype(np.int32) for s in ((2, 4, 7, 6), (6, 4, 3, 3)))
+    want = F.conv2d(torch.tensor(x), torch.tensor(w), stride=2).numpy()
+    np.testing.assert_array_equal(jaxconv.conv2d(x, w, stride=2), want)
+    small = jaxconv.conv2d(
+        x.astype(np.int8), w.astype(np.int8), stride=2, preferred_element_type=jnp.int32
+    )
+    np.testing.assert_array_equal(small, want)
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+@pytest.mark.parametrize("padding", [2, "same"])
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_padding_modes(mode, padding):
+    for ndim, layer in ((1, torch.nn.Conv1d), (2, torch.nn.Conv2d)):
+        net = layer(2, 3, 4, padding=padding, padding_mode=mode)
+        x = draw(2, 2, *(6, 7)[:ndim], dtype=np.float32)
+        want = net(torch.tensor(x)).detach().numpy()
+        w, b = (p.detach().numpy() for p in (net.weight, net.bias))
+        conv = getattr(jaxconv, f"conv{ndim}d")
+        got = conv(x, w, b, padding=padding, padding_mode=mode)
+        np.testing.assert_allclose(got, want, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("layout", ["NHWC"])
+def test_channels_last_is_the_same(layout):
+    x, w = draw(2, 4, 9, 8, dtype=np.float32), draw(6, 2, 3, 3, dtype=np.float32)
+    last = np.moveaxis(x, 1, -1)
+    for name, weight in (("conv2d", w), ("conv_transpose2d", draw(4, 3, 3, 3, dtype=np.float32))):
+        fun = getattr(jaxconv, name)
+        want = fun(x, weight, stride=2, groups=2)
+        got = fun(last, weight, stride=2, groups=2, layout=layout)
+        np.testing.assert_allclose(np.moveaxis(got, -1, 1), want, 1e-4, 1e-4)
+        got = fun(last[0], weight, stride=2, groups=2, layout=layout)
+        np.testing.assert_allclose(np.moveaxis(got, -1, 0), want[0], 1e-4, 1e-4)
+
+
+POOLS = [
+    ((9, 8), {"kernel_size": 2}),
+    ((9, 8), {"kernel_size": (3, 2), "stride": (2, 3), "padding": (1, 1)}),
+    ((9, 8), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ((5, 7), {"kernel_size": 2, "stride": 3, "padding": 1, "ceil_mode": True}),
+    ((4, 4), {"kernel_size": 6, "padding": 3, "stride": 2, "ceil_mode": True}),
+]
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("case", range(len(POOLS)))
+def test_pools(case, ndim):
+    spatial, kwargs = POOLS[case]
+    spatial = (*spatial, 6)[:ndim]
+    if ndim == 3 and kwargs["kernel_size"] == 6:
+        pytest.skip("PyTorch's 3-D pools want the window inside the input")
+    kwargs = {k: v[0] if isinstance(v, tuple) and ndim != 2 else v for k, v in kwargs.items()}
+    for x in (draw(2, 3, *spatial), draw(3, *spatial)):
+        same(f"max_pool{ndim}d", (x,), **kwargs)
+        same(f"avg_pool{ndim}d", (x,), **kwargs)
+        same(f"avg_pool{ndim}d", (x,), **kwargs, count_include_pad=False)
+    if ndim > 1:
+        same(f"avg_pool{ndim}d", (x,), **kwargs, divisor_override=-3)
+    ties = np.floor(draw(2, 3, *spatial) * 2)
+    same(f"max_pool{ndim}d", (ties,), **kwargs)
+    if kwargs["kernel_size"] != 6:
+        same(f"max_pool{ndim}d", (ties,), **kwargs, **({} if ndim == 1 else {"dilation": 1}))
+
+
+def test_max_pool_of_nan_and_infinity_and_indices():
+    x = np.array([[[np.nan, 1, np.nan, 4, -np.inf, -np.inf, np.inf, 2, 2, 2]]])
+    for kwargs in ({"kernel_size": 3, "stride": 1}, {"kernel_size": 2, "padding": 1}):
+        want, places = F.max_pool1d(torch.tensor(x), **kwargs, return_indices=True)
+        with jax.enable_x64(True):
+            got, mine = jaxconv.max_pool1d(jnp.asarray(x), **kwargs, return_indices=True)
+        np.testing.assert_array_equal(got, want.numpy())
+        np.testing.assert_array_equal(mine, places.numpy())
+        same("max_pool1d", (x,), **kwargs)
+    plane = np.floor(draw(2, 3, 7, 8) * 2)
+    kwargs = {"kernel_size": (3, 2), "stride": 2, "padding": 1, "dilation": (1, 2)}
+    want, places = F.max_pool2d(torch.tensor(plane), **kwargs, return_indices=True)
+    got, mine = jaxconv.max_pool2d(plane, **kwargs, return_indices=True)
+    np.testing.assert_array_equal(got, want.numpy())
+    np.testing.assert_array_equal(mine, places.numpy())
+
+
+FOLDS = [
+    {"kernel_size": 2},
+    {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)},
+    {"kernel_size": (2, 3), "dilation": (2, 1), "padding": 1, "stride": 2},
+]
+
+
+@pytest.mark.parametrize("kwargs", FOLDS)
+def test_unfold_and_fold(kwargs):
+    for x in (draw(2, 3, 7, 8), draw(3, 7, 8)):
+        same("unfold", (x,), **kwargs)
+        columns = F.unfold(torch.tensor(x), **kwargs)
+        same("fold", (draw(*columns.shape),), output_size=(7, 8), **kwargs)
+
+
+X, W = np.ones((1, 4, 5, 5), np.float32), np.ones((2, 4, 3, 3), np.float32)
+T = np.ones((4, 3, 3, 3), np.float32)
+EMPTY = [
+    ("conv2d", (X[:0], W), {}),
+    ("conv_transpose2d", (X[:0], T), {"stride": 2}),
+    ("max_pool2d", (X[:0], 2), {}),
+    ("avg_pool2d", (X[:0], 2), {}),
+    ("unfold", (X[:0], 3), {}),
+    ("fold", (np.ones((0, 18, 9), np.float32), (5, 5), 3), {}),
+    ("conv2d", (X[:, :0], W[:, :0]), {}),
+    ("max_pool2d", (X, 6), {"ceil_mode": True}),
+    ("max_pool2d", (X, 2), {"stride": []}),
+    ("conv1d", (X[:, :, 0][:0], W[..., 0]), {"padding": "same"}),
+]
+
+
+@pytest.mark.parametrize("case", range(len(EMPTY)))
+def test_empty_and_odd_calls_that_pytorch_takes(case):
+    name, args, kwargs = EMPTY[case]
+    tensors = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in args]
+    want = getattr(F, name)(*tensors, **kwargs)
+    got = getattr(jaxconv, name)(*args, **kwargs)
+    assert got.shape == tuple(want.shape)
+    np.testing.assert_allclose(got, want.numpy())
+
+
+# What PyTorch rejects, and the words of its message that ours keeps.
+REJECTED = [
+    ("conv2d", (X, W[:0]), {}, "expected weight to be at least 1 at dimension 0"),
+    ("conv2d", (X[:, :, :0], W), {"padding": 2}, "Only zero batch or zero channel inputs"),
+    ("conv2d", (X, W[:, :, :0]), {}, "kernel size should be greater than zero"),
+    ("conv2d", (X, np.ones((2, 4, 7, 3), np.float32)), {}, "Kernel size can't be greater than"),
+    ("conv2d", (X, W), {"groups": 0}, "non-positive groups is not supported"),
+    ("conv2d", (X, np.ones((3, 2, 3, 3), np.float32)), {"groups": 2}, "to be divisible by 2"),
+    ("conv2d", (X, W[:, :3]), {}, r"expected input\[1, 4, 5, 5\] to have 3 channels|to have 3"),
+    ("conv2d", (X, W, X[0, :3, 0, 0]), {}, "expected bias to be 1-dimensional with 2 elements"),
+    ("conv2d", (X, W), {"stride": 0}, "non-positive stride is not supported"),
+    ("conv2d", (X, W), {"dilation": 0}, "dilation should be greater than zero"),
+    ("conv2d", (X, W), {"padding": -1}, "negative padding is not supported"),
+    ("conv2d", (X, W), {"stride": (1, 1, 1)}, "expected stride to be a single integer value or"),
+    ("conv2d", (X, W), {"stride": ()}, "expected stride to be a single integer value or"),
+    ("conv2d", (X, W), {"padding": "same", "stride": 2}, "padding='same' is not supported for str"),
+    ("conv2d", (X, W), {"padding": "SAME"}, "padding must be 'valid' or 'same'"),
+    ("conv2d", (X[0, 0], W), {}, r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
+    ("conv2d", (X, W[..., 0]), {}, "weight must have rank 4"),
+    ("conv2d", (X, W.astype(np.int32)), {}, "should be the same"),
+    ("conv2d", (X, W), {"stride": 1.0}, "stride must be an int"),
+    ("conv2d", (X, W), {"stride": True}, "stride must be an int"),
+    ("conv2d", ([[1.0]], W), {}, "input must be a JAX or NumPy array"),
+    ("conv2d", (X > 0, W > 0), {}, "not implemented"),
+    ("conv_transpose2d", (X, T), {"stride": 2, "output_padding": 2}, "output padding must be smaller"),
+    ("conv_transpose2d", (X, T), {"output_padding": -1}, "negative output_padding is not supported"),
+    ("conv_transpose2d", (X[..., :1, :1], T), {"padding": 2}, "Output size is too small"),
+    ("conv_transpose2d", (X, T[:3]), {}, "to have 3 channels"),
+    ("conv_transpose2d", (X, T), {"padding": "same"}, "padding must be an int"),
+    ("max_pool2d", (X, 3), {"stride": 0}, "stride should not be zero"),
+    ("max_pool2d", (X, 3), {"padding": 2}, "pad should be at most half of effective kernel size"),
+    ("max_pool2d", (X, 3), {"padding": -1}, "pad must be non-negative"),
+    ("max_pool2d", (X, 3), {"dilation": 0}, "dilation should be greater than zero"),
+    ("max_pool2d", (X, 7), {}, "Output size is too small"),
+    ("max_pool2d", (X[:, :0], 2), {}, "optional 0 dim batch size"),
+    ("max_pool2d", (X[0, 0], 2), {}, "Expected 3D"),
+    ("max_pool2d", (X > 0, 2), {}, "not implemented"),
+    ("avg_pool2d", (X, 3), {"padding": 2}, "pad should be at most half of effective kernel size"),
+    ("avg_pool2d", (X, 2), {"divisor_override": 0}, "divisor must be not zero"),
+    ("avg_pool1d", (X[0], (3, 3)), {}, "kernel_size"),
+    ("unfold", (X, 0), {}, "kernel size should be greater than zero"),
+    ("unfold", (X, 7), {}, "sliding blocks"),
+    ("unfold", (X, 3), {"stride": 0}, "stride should be greater than zero"),
+    ("unfold", (X, 3), {"padding": -1}, "padding should be non-negative"),
+    ("fold", (X[:, :, 0, :], (5, 5), 3), {}, "divisible by the product of"),
+    ("fold", (np.ones((1, 18, 8), np.float32), (5, 5), 3), {}, "sliding blocks"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(REJECTED)))
+def test_what_pytorch_rejects(case):
+    name, args, kwargs, words = REJECTED[case]
+    tensors = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in args]
+    with pytest.raises((RuntimeError, TypeError)):
+        getattr(F, name)(*tensors, **kwargs)
+    with pytest.raises((ValueError, TypeError), match=f"(?s)^{name}: .*({words}).*; got .*\\.$"):
+        getattr(jaxconv, name)(*args, **kwargs)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_initialisation_is_pytorchs_distribution(ndim):
+    sizes = (8, 12, 3)
+    for ours, layer in (
+        (jaxconv.init_conv, getattr(torch.nn, f"Conv{ndim}d")),
+        (jaxconv.init_conv_transpose, getattr(torch.nn, f"ConvTranspose{ndim}d")),
+    ):
+        params = ours(jax.random.key(0), *sizes, ndim=ndim, groups=2)
+        net = layer(*sizes, groups=2)
+        for name in ("weight", "bias"):
+            mine, theirs = np.asarray(params[name]), getattr(net, name).detach().numpy()
+            assert mine.shape == theirs.shape
+            bound = 1 / np.sqrt(np.prod(params["weight"].shape[1:]))
+            assert np.abs(mine).max() <= bound and np.abs(theirs).max() <= bound
+            assert np.abs(mine).max() > 0.7 * bound
+
+
+def test_conv_matrix_is_the_convolution():
+    for spatial, kernel, kwargs in (
+        ((9,), (3,), {"stride": 2, "padding": 1}),
+        ((5, 6), (3, 2), {"dilation": (1, 2), "groups": 2, "padding": "same"}),
+        ((3, 4, 3), (2, 2, 3), {"padding": (1, 0, 1), "groups": 2}),
+    ):
+        x, w = draw(4, *spatial), draw(6, 4 // kwargs.get("groups", 1), *kernel)
+        want = getattr(F, f"conv{len(spatial)}d")(torch.tensor(x), torch.tensor(w), **kwargs)
+        with jax.enable_x64(True):
+            a = jaxconv.conv_matrix(jnp.asarray(w), spatial, **kwargs)
+            np.testing.assert_allclose(a @ x.ravel(), want.numpy().ravel(), 1e-10)
+            np.testing.assert_allclose(a.todense() @ x.ravel(), want.numpy().ravel(), 1e-10)
