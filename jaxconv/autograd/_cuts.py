@@ -135,4 +135,3 @@ def _called(eqn: Any) -> str:
     if eqn.primitive is primitives.convert_element_type_p:
         return f"conversion to {np.dtype(eqn.params['new_dtype']).name}"
     return eqn.primitive.name
-

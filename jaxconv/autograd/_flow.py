@@ -30,7 +30,7 @@ def bodies(eqn: Any) -> dict[str, Any]:
         for i, item in enumerate(value if several else (value,)):
             if _compat.is_jaxpr(item):
                 found[f"{name} {i}" if several else name] = item
-    return {"body": body for body in found.values()} if len(found) == 1 else found
+    return dict(zip(["body"], found.values(), strict=True)) if len(found) == 1 else found
 
 
 def flow(

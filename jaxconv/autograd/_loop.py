@@ -187,9 +187,10 @@ def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[
         # Under vmap an example that is done stands still while others go on. The body sees its
         # first value meanwhile, one it has seen before: at the final one its derivative may be
         # infinite, and infinity times no gradient would be NaN.
-        inputs = [_where(goes, x, lax.stop_gradient(first)) for x, first in zip(leaves, init)]
+        still = lax.stop_gradient(init)
+        inputs = [_where(goes, x, first) for x, first in zip(leaves, still, strict=True)]
         after = loop.body(consts, inputs)
-        leaves = [_where(goes, new, old) for new, old in zip(after, leaves)]
+        leaves = [_where(goes, new, old) for new, old in zip(after, leaves, strict=True)]
         step = step + 1
         return step, goes & (step < loop.max_steps) & loop.cond(consts, leaves), leaves
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import source_info_util
+
+# The lines that graphs and errors name are the caller's, never ours.
+source_info_util.register_exclusion(os.path.dirname(__file__) + os.sep)
 
 
 def kind(x: Any) -> str:
