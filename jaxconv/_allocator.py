@@ -17,10 +17,10 @@ _KEEP = 2**31 - 1
 def tune_allocator() -> str:
     """Make the C library keep freed memory for the next call instead of giving it back.
 
-    XLA asks for its temporaries at each call. From a size of 128 KiB (rising to 32 MiB), glibc takes such
-    memory from the kernel and gives it back when it is freed, so that every page of it costs a
-    fault in every call: doubling an array of 60 MB took 16 ms on the machine this was measured on,
-    3.2 ms after this setting. It lasts until the process ends.
+    XLA asks for its temporaries at each call. From a size of 128 KiB (rising to 32 MiB), glibc
+    takes such memory from the kernel and gives it back when it is freed, so that every page of it
+    costs a fault in every call: doubling an array of 60 MB took 16 ms on the machine this was
+    measured on, 3.2 ms after this setting. It lasts until the process ends.
 
     The cost: memory once used stays with the process. Its size is that of its largest moment, even
     when nothing needs it any more, and other processes cannot have it. So it is not done unasked.
@@ -42,4 +42,6 @@ def tune_allocator() -> str:
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP), (_M_TOP_PAD, 16 * 2**20))
     if not all([libc.mallopt(name, value) for name, value in settings]):
         return "jaxconv: tune_allocator: mallopt refused a setting; nothing can be relied on."
-    return "jaxconv: glibc now keeps freed memory: fewer page faults, memory stays with the process."
+    return (
+        "jaxconv: glibc now keeps freed memory: fewer page faults, memory stays with the process."
+    )

@@ -71,9 +71,7 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
     )
 
 
-def at_least(
-    function: str, name: str, values: Sequence[int], least: int, phrase: str
-) -> None:
+def at_least(function: str, name: str, values: Sequence[int], least: int, phrase: str) -> None:
     """Raise if an entry of `values` lies below `least`; `phrase` is PyTorch's wording."""
     if any(value < least for value in values):
         raise fail(

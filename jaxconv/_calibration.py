@@ -1,3 +1,3 @@
-"""Coefficients of `_cost.py`, fitted by `python -m jaxconv calibrate`. Not edited by hand."""
+"""Coefficients of `_cost.py`, fitted by `jaxconv calibrate`. Not edited by hand."""
 
 COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {"0.10": {}, "0.12": {}}

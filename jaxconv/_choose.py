@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -172,12 +173,14 @@ def moves(spec: ConvSpec, kind: str) -> int:
     """Bytes to transpose before and after, where memory has neither of the form's two layouts."""
     dn = spec.dimension_numbers
     arrays = [(dn.lhs_spec, spec.lhs_shape)]
-    arrays.append((dn.out_spec, spec.out_shape) if kind == "forward" else (dn.rhs_spec, spec.rhs_shape))
+    arrays.append(
+        (dn.out_spec, spec.out_shape) if kind == "forward" else (dn.rhs_spec, spec.rhs_shape)
+    )
     total = 0
     for order, shape in arrays:
         batch, channel = order[:2] if kind == "forward" else (order[1], order[0])
         space = order[2:]
-        sorted_space = all(a < b for a, b in zip(space, space[1:], strict=False))
+        sorted_space = all(a < b for a, b in itertools.pairwise(space))
         last, first = channel == len(order) - 1, channel == 1
         if not (batch == 0 and sorted_space and (last or first)) and shape[batch] > 1:
             total += 2 * spec.lhs_dtype.itemsize * math.prod(shape)

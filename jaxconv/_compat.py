@@ -1,6 +1,7 @@
 """The only file that knows JAX's moving and private parts, by version.
 
-Written against JAX 0.10.2 and 0.12.0. Everything else in the package imports public names, or these.
+Written against JAX 0.10.2 and 0.12.0. Everything else in the package imports public names, or
+these.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 seconds = a + b macs + c macs/O + d macs/C + e |x| + f |w| + g |y|
 
-macs are the multiply-adds (the arithmetic), macs/O the entries of the matrix of windows (what is read for the
-product), macs/C the entries of the result before the taps are summed (what is written), |x|, |w|, |y| the
-entries of the arrays (copies, padding, transposes), and a is what a call costs. All coefficients
-are positive, fitted with relative errors (`python -m jaxconv calibrate`), a row for each method,
-form, layout, class of convolution and generation of JAX. They stand in `_calibration.py`.
+macs are the multiply-adds (the arithmetic), macs/O the entries of the matrix of windows (what is
+read for the product), macs/C the entries of the result before the taps are summed (what is
+written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), and a is what a
+call costs. All coefficients are positive, fitted with relative errors (`python -m jaxconv
+calibrate`), a row for each method, form, layout, class of convolution and generation of JAX. They
+stand in `_calibration.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ LANES = 16
 def features(form: Form) -> tuple[float, ...]:
     """The quantities of the model, in its order."""
     macs = float(form.macs) * form.examples
-    sizes = (math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape))
+    sizes = (
+        math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape)
+    )
     return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *map(float, sizes))
 
 

@@ -8,7 +8,9 @@ E = TypeVar("E", bound=Exception)
 
 
 def fail(kind: type[E], function: str, rule: str, got: str, remedy: str) -> E:
-    """An exception that says `{function}: {rule}; got {got}. {remedy}.`
+    """An exception whose message has the house form.
+
+    `{function}: {rule}; got {got}. {remedy}.`
 
     Args:
       kind: ValueError for shapes and values, TypeError for dtypes and kinds,

@@ -8,10 +8,10 @@ from typing import Any
 
 from jaxconv import _compat
 from jaxconv._choose import Choice
-from jaxconv._tuned import decide
 from jaxconv._primitive import conv_p
 from jaxconv._rewrite import trace
 from jaxconv._spec import ConvSpec, Shape
+from jaxconv._tuned import decide
 
 # What may stand between the reversal of a kernel and its use, in an input gradient.
 _CARRIERS = ("reshape", "transpose", "convert_element_type", "squeeze", "broadcast_in_dim", "copy")

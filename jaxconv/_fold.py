@@ -74,7 +74,10 @@ def fold(
     Args:
       input: (N, C kH kW, L) or (C kH kW, L), as `unfold` gives it.
       output_size: (H, W) of the image; one int or two.
-      kernel_size, dilation, padding, stride: as in `unfold`.
+      kernel_size: as in `unfold`.
+      dilation: as in `unfold`.
+      padding: as in `unfold`.
+      stride: as in `unfold`.
 
     Returns:
       (N, C, H, W) or (C, H, W).
@@ -105,7 +108,7 @@ def fold(
         raise fail(
             ValueError,
             name,
-            f"expected size of input's dimension {input.ndim - 2} to be divisible by the product of "
+            f"expected size of input dimension {input.ndim - 2} to be divisible by the product of "
             f"kernel_size={blocks.kernel}",
             f"input {input.shape}",
             "Change kernel_size or the input's channels",
@@ -169,9 +172,12 @@ class _Blocks:
 
     def places(self) -> list[tuple[slice, slice]]:
         """Rows and columns of the padded image that each tap sees, in row order of the taps."""
+
         def seen(tap: int, dim: int) -> slice:
             begin = tap * self.dilation[dim]
-            return slice(begin, begin + (self.out[dim] - 1) * self.stride[dim] + 1, self.stride[dim])
+            return slice(
+                begin, begin + (self.out[dim] - 1) * self.stride[dim] + 1, self.stride[dim]
+            )
 
         return [(seen(i, 0), seen(j, 1)) for i, j in np.ndindex(*self.kernel)]
 

@@ -140,9 +140,7 @@ def pad_input(x: Array, form: Form) -> Array:
     """x with the zeros of `lhs_dilation` and `padding` written out (crops if negative)."""
     if form.plain:
         return x
-    inner = [
-        (lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)
-    ]
+    inner = [(lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
 
 
@@ -159,7 +157,7 @@ class View:
 
 
 def _layout(spec: Shape) -> str:
-    """ "first" if the feature dimension lies before the last spatial one in memory."""
+    """Say "first" if the feature dimension lies before the last spatial one in memory."""
     return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) else "last"
 
 

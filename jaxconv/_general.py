@@ -8,9 +8,9 @@ from typing import Any
 from jax import Array, lax
 
 from jaxconv._arguments import one_of
+from jaxconv._choose import refused_by_name
 from jaxconv._errors import fail
 from jaxconv._methods import METHODS
-from jaxconv._choose import refused_by_name
 from jaxconv._primitive import as_ours
 from jaxconv._rewrite import replay
 from jaxconv._spec import ConvSpec

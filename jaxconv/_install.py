@@ -63,9 +63,7 @@ def uninstall() -> str:
         _compat.restore_cpu_lowering()
         _installed = False
         jax.clear_caches()
-        return (
-            "jaxconv: uninstalled; JAX's own CPU lowering is back; compiled programs cleared."
-        )
+        return "jaxconv: uninstalled; JAX's own CPU lowering is back; compiled programs cleared."
 
 
 def installed() -> bool:

@@ -15,10 +15,10 @@ import jax
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._tuned import decide
-from jaxconv._run import run
 from jaxconv._rewrite import replay
+from jaxconv._run import run
 from jaxconv._spec import ConvSpec
+from jaxconv._tuned import decide
 
 _lowering = threading.local()
 
@@ -85,7 +85,7 @@ def convolve(
     out_sharding: Any = None,
     method: str = "auto",
 ) -> Array:
-    """One general convolution, its parameters complete and canonical (see `conv_general_dilated`)."""
+    """One general convolution; its parameters are complete, as `conv_general_dilated` makes them."""
     lhs, rhs = _compat.reshard_operands(lhs, rhs)
     return conv_p.bind(
         lhs,

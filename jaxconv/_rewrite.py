@@ -79,8 +79,10 @@ class Traced(NamedTuple):
 
 
 def trace(fun: Callable[..., Any], *args: Any) -> Traced:
-    """`fun` traced on `args`, pytrees whose leaves are arrays, shapes (`jax.ShapeDtypeStruct`) or
-    anything else; what is neither array nor shape reaches fun, and comes out of it, as it is.
+    """`fun` traced on `args`.
+
+    The leaves of args are arrays, shapes (`jax.ShapeDtypeStruct`) or anything else; what is neither
+    array nor shape reaches fun, and comes out of it, as it is.
     """
     leaves, tree = tree_flatten(args)
     traced = [is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]

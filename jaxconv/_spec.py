@@ -140,9 +140,9 @@ class ConvSpec:
         A convolution over a dilated input touches only one in `lhs_dilation` positions.
         """
         fan_in = self.in_channels // self.feature_group_count
-        products = (
-            math.prod(self.out_shape) * fan_in * math.prod(self.kernel)
-        ) // math.prod(self.lhs_dilation)
+        products = (math.prod(self.out_shape) * fan_in * math.prod(self.kernel)) // math.prod(
+            self.lhs_dilation
+        )
         return 2 * products
 
     @property

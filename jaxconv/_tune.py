@@ -100,7 +100,10 @@ def _measure(spec: ConvSpec) -> Tuned | None:
     options = contenders(spec)
     if len(options) < 2:
         return None
-    lhs, rhs = _random(spec.lhs_shape, spec.lhs_dtype, 0), _random(spec.rhs_shape, spec.rhs_dtype, 1)
+    lhs, rhs = (
+        _random(spec.lhs_shape, spec.lhs_dtype, 0),
+        _random(spec.rhs_shape, spec.rhs_dtype, 1),
+    )
     programs = {}
     for option in options:
         choice = Choice(option.method, option.kind, option.seconds, "")

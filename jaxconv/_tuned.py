@@ -1,8 +1,9 @@
 """What `tune` measured, kept on disk: one small file for each convolution.
 
-The folder is that of `platformdirs.user_cache_dir`, or JAXCONV_CACHE_DIR. Below it, a folder for each
-CPU model, number of threads, JAX and jaxconv version; in it a JSON file for each ConvSpec, written
-to the side and then moved into place, so that several processes can read and write at once.
+The folder is that of `platformdirs.user_cache_dir`, or JAXCONV_CACHE_DIR. Below it, a folder for
+each CPU model, number of threads, JAX and jaxconv version; in it a JSON file for each ConvSpec,
+written to the side and then moved into place, so that several processes can read and write at
+once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The convolution of a Form by its definition: float64 NumPy, one loop over taps, nothing of ours."""
+"""The convolution of a Form by its definition: float64 NumPy, a loop over taps, not ours."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Layers of Flax, Equinox and Haiku: the same numbers with and without this library beneath them."""
+"""Layers of Flax, Equinox and Haiku: the same numbers with and without this library."""
 
 import jax
 import jax.numpy as jnp

@@ -65,6 +65,9 @@ def test_nothing_found():
 
 @pytest.mark.parametrize("method", ["lax", "direct"])
 def test_named_method(method):
-    found = explanation(lambda x, w: jaxconv.conv2d(x, w, method=method), jnp.ones((1, 2, 5, 5)),
-                        jnp.ones((3, 2, 2, 2)))
+    found = explanation(
+        lambda x, w: jaxconv.conv2d(x, w, method=method),
+        jnp.ones((1, 2, 5, 5)),
+        jnp.ones((3, 2, 2, 2)),
+    )
     assert found[0].method == method and found[0].why == "asked for by name"

@@ -18,7 +18,8 @@ x = jnp.asarray(rng.standard_normal((8, 32, 16, 8)), jnp.float32)
 w = jnp.asarray(rng.standard_normal((12, 8, 3, 3)), jnp.float32)
 
 def theirs(x, w):
-    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC"))
+    numbers = ("NHWC", "OIHW", "NHWC")
+    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=numbers)
 
 WAYS = {
     "function": lambda x, w: jaxconv.conv2d(x, w, padding="same", layout="NHWC"),

@@ -1,4 +1,4 @@
-"""Values, gradients and rejections of every function, beside PyTorch's, over its awkward corners."""
+"""Values, gradients and rejections of every function beside PyTorch's, awkward corners too."""
 
 import sys
 
@@ -25,7 +25,7 @@ def draw(*shape, dtype=np.float64):
 
 
 def same(name, arrays, *args, gradients=True, tolerance=1e-10, **kwargs):
-    """Hold jaxconv's `name` against torch's: the result and the gradients of a weighted sum of it."""
+    """Hold jaxconv's `name` against torch's: the result and gradients of a weighted sum."""
     ours, theirs = getattr(jaxconv, name), getattr(F, name)
     tensors = [torch.tensor(a, requires_grad=gradients) for a in arrays]
     want = theirs(*tensors, *args, **kwargs)
@@ -270,8 +270,18 @@ REJECTED = [
     ("conv2d", (X, W), {"stride": True}, "stride must be an int"),
     ("conv2d", ([[1.0]], W), {}, "input must be a JAX or NumPy array"),
     ("conv2d", (X > 0, W > 0), {}, "not implemented"),
-    ("conv_transpose2d", (X, T), {"stride": 2, "output_padding": 2}, "output padding must be smaller"),
-    ("conv_transpose2d", (X, T), {"output_padding": -1}, "negative output_padding is not supported"),
+    (
+        "conv_transpose2d",
+        (X, T),
+        {"stride": 2, "output_padding": 2},
+        "output padding must be smaller",
+    ),
+    (
+        "conv_transpose2d",
+        (X, T),
+        {"output_padding": -1},
+        "negative output_padding is not supported",
+    ),
     ("conv_transpose2d", (X[..., :1, :1], T), {"padding": 2}, "Output size is too small"),
     ("conv_transpose2d", (X, T[:3]), {}, "to have 3 channels"),
     ("conv_transpose2d", (X, T), {"padding": "same"}, "padding must be an int"),

@@ -54,7 +54,9 @@ def test_a_remembered_method_overrules_the_estimate(monkeypatch):
     assert "estimated" in explanation(layer, *ARGS)[0].why
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 99, "method": "lax"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1}', '{"format": 99, "method": "lax"}']
+)
 def test_a_damaged_file_is_reported_and_ignored(text):
     spec = spec_of_layer()
     path = _tuned.remember(spec, "lax", "forward", {"lax": 1.0})

@@ -1,8 +1,8 @@
 """depthwise: each channel by itself, a sum over taps of shifted slices times one weight.
 
-The definition, but written so that XLA makes one vectorised loop of it: no zeros of other channels are
-multiplied, nothing is unfolded. Source: F. Chollet, "Xception", 2017 (the operation); lab measurements in
-docs/xla.md (the form).
+The definition, but written so that XLA makes one vectorised loop of it: no zeros of other channels
+are multiplied, nothing is unfolded. Source: F. Chollet, "Xception", 2017 (the operation); lab
+measurements in docs/xla.md (the form).
 """
 
 from __future__ import annotations

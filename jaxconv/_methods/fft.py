@@ -4,8 +4,8 @@ Source: the convolution theorem; M. Mathieu, M. Henaff, Y. LeCun, "Fast training
 networks through FFTs", 2014, section 2. A cross-correlation multiplies with the conjugate.
 
 The transform is as long as the padded input: the outputs that wrap round are not among those that a
-window inside the input makes. Rounding errors are relative to the largest output, and a NaN or Inf in the
-input reaches every output of its example.
+window inside the input makes. Rounding errors are relative to the largest output, and a NaN or Inf
+in the input reaches every output of its example.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
 from jaxconv._methods.direct import by_group
 
-# Seconds for each point and doubling of one transform, for each complex multiply-add of the product, and
-# for a call; float32 on two cores of an AVX-512 machine.
+# Seconds for each point and doubling of one transform, for each complex multiply-add of the
+# product, and for a call; float32 on two cores of an AVX-512 machine.
 POINT, PRODUCT, CALL = 1.2e-9, 0.5e-9, 60e-6
 
 
@@ -45,8 +45,9 @@ def spread(x: Array, steps: tuple[int, ...], first: int) -> Array:
 
 
 def correlate(spectra: str, x: Array, w: Array, axes: tuple[range, range, range]) -> Array:
-    """Circular cross-correlation; `spectra` is the einsum of the product, `axes` the spatial axes of
-    x, w and the result.
+    """Circular cross-correlation.
+
+    `spectra` is the einsum of the product, `axes` the spatial axes of x, w and the result.
     """
     shape = [fast_length(x.shape[axis]) for axis in axes[0]]
     fx = jnp.fft.rfftn(x, shape, axes[0])
@@ -63,7 +64,8 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     after_batch = range(1, form.ndim + 1)
     y = correlate(spectra, x, w, (after_batch, range(form.ndim), after_batch))
     kept = tuple(
-        slice(0, (out - 1) * s + 1, s) for out, s in zip(form.out_spatial, form.strides, strict=True)
+        slice(0, (out - 1) * s + 1, s)
+        for out, s in zip(form.out_spatial, form.strides, strict=True)
     )
     return y[(slice(None), *kept)].reshape(form.y_shape).astype(form.out_dtype)
 

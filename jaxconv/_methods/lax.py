@@ -72,9 +72,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         padding,
         form.lhs_dilation,
         form.strides,
-        lax.ConvDimensionNumbers(
-            swapped, swapped, (form.ndim, form.ndim + 1, *range(form.ndim))
-        ),
+        lax.ConvDimensionNumbers(swapped, swapped, (form.ndim, form.ndim + 1, *range(form.ndim))),
         batch_group_count=form.groups,
         **_params(form),
     )
@@ -85,6 +83,4 @@ def cost(form: Form) -> float:
     return 1e-5 + 2 * form.macs / 100e9
 
 
-METHOD = Method(
-    "lax", "jax.lax.conv_general_dilated", lambda form: None, forward, weight, cost
-)
+METHOD = Method("lax", "jax.lax.conv_general_dilated", lambda form: None, forward, weight, cost)

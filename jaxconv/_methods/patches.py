@@ -14,7 +14,8 @@ from jax import Array, lax
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
 
-# Multiply-adds and copied bytes a second, and the seconds of a call; two cores of an AVX-512 machine.
+# Multiply-adds and copied bytes a second, and the seconds of a call; two cores of an AVX-512
+# machine.
 PRODUCT, NARROW, COPY, CALL = 140e9, 40e9, 4e9, 15e-6
 
 

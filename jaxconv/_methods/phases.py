@@ -1,16 +1,16 @@
 """phases: a transposed convolution without the zeros that a stride puts between its inputs.
 
-y[p] = sum_k xd[p + k - lo] w[k], with xd zero but at the multiples of the stride L, has no more than
-ceil(K/L) terms. Which taps they are depends on p mod L, the phase: for p = L m + r they are
-k = k0 + L j with k0 = (lo - r) mod L, and
+y[p] = sum_k xd[p + k - lo] w[k], with xd zero but at the multiples of the stride L, has no more
+than ceil(K/L) terms. Which taps they are depends on p mod L, the phase: for p = L m + r they are k
+= k0 + L j with k0 = (lo - r) mod L, and
 
     y[L m + r] = sum_j x[m + (r + k0 - lo)/L + j] w[k0 + L j],
 
 a plain convolution of x with every L-th tap. One small convolution for each phase, interleaved.
 
-Source: polyphase filters (P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section 4.3);
-V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.5;
-W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
+Source: polyphase filters (P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section
+4.3); V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
+section 4.5; W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
 """
 
 from __future__ import annotations

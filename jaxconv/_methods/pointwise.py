@@ -1,13 +1,13 @@
 """pointwise: a 1x1 convolution is a matrix product over positions.
 
-Source: M. Lin, Q. Chen, S. Yan, "Network in network", 2013, section 3.1. With a stride, the positions
-that are used are cut out first. Channels first stays so: a product for each example, with no transpose.
+Source: M. Lin, Q. Chen, S. Yan, "Network in network", 2013, section 3.1. With a stride, the
+positions that are used are cut out first. Channels first stays so: a product for each example,
+with no transpose.
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from jaxconv._form import Form, pad_input

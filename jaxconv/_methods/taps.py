@@ -1,7 +1,7 @@
 """taps: the weight gradient as one matrix product for each kernel tap.
 
-The weights of a tap are the product of what the tap sees with the gradient of the output, summed over all
-positions: (C, P) @ (P, O). Nothing is unfolded, the slices are the only copies.
+The weights of a tap are the product of what the tap sees with the gradient of the output, summed
+over all positions: (C, P) @ (P, O). Nothing is unfolded, the slices are the only copies.
 """
 
 from __future__ import annotations
@@ -50,6 +50,4 @@ def cost(form: Form) -> float:
     return form.taps * 2e-5 + form.macs / 7e10 + form.macs / form.out_channels * 1e-9
 
 
-METHOD = Method(
-    "taps", "weight gradient: a matrix product a tap", supports, None, weight, cost
-)
+METHOD = Method("taps", "weight gradient: a matrix product a tap", supports, None, weight, cost)

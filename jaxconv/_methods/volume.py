@@ -1,7 +1,7 @@
 """volume: a 3-D convolution as one 2-D convolution.
 
-The depth taps go to the channels, the depth itself to the batch: a window of kD slices of C channels is one
-slice of kD*C channels. XLA's 3-D convolution on a CPU is far from its 2-D one.
+The depth taps go to the channels, the depth itself to the batch: a window of kD slices of C
+channels is one slice of kD*C channels. XLA's 3-D convolution on a CPU is far from its 2-D one.
 
 Source: the identity y[d] = sum_kd conv2d(x[d*s + kd], w[kd]), with the sum done by the channels.
 """

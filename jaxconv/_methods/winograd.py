@@ -1,16 +1,17 @@
 """winograd2 and winograd4: 3x3 convolutions with fewer multiplications.
 
-An output tile of m x m is made of the products of (m + 2)^2 numbers, not 9 m^2: a tile of the input, d, and
-the kernel, g, are transformed, multiplied entry by entry (a matrix product over channels for each entry), and
-transformed back,
+An output tile of m x m is made of the products of (m + 2)^2 numbers, not 9 m^2: a tile of the
+input, d, and the kernel, g, are transformed, multiplied entry by entry (a matrix product over
+channels for each entry), and transformed back,
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A.
 
-2.25 times fewer multiplications for m = 2, 4 times for m = 4, against more rounding: the entries of the
-transforms for m = 4 reach 8.
+2.25 times fewer multiplications for m = 2, 4 times for m = 4, against more rounding: the entries
+of the transforms for m = 4 reach 8.
 
-Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, equations 8 to 12
-and section 4.3, after S. Winograd, "Arithmetic Complexity of Computations", 1980.
+Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016,
+equations 8 to 12 and section 4.3, after S. Winograd, "Arithmetic Complexity of Computations",
+1980.
 """
 
 from __future__ import annotations
@@ -145,7 +146,9 @@ def supports(form: Form, m: int) -> str | None:
     if form.dtype != np.float32:
         return f"takes float32, not {form.dtype}"
     if form.in_channels > MOST_CHANNELS[m]:
-        return f"takes at most {MOST_CHANNELS[m]} channels for its rounding, here {form.in_channels}"
+        return (
+            f"takes at most {MOST_CHANNELS[m]} channels for its rounding, here {form.in_channels}"
+        )
     if form.in_channels < 8 or form.out_channels < 8:
         return "takes at least 8 channels"
     return None

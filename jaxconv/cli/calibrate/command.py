@@ -29,8 +29,8 @@ def calibrate(
 ) -> None:
     """Measure every method on random layers of all kinds; fit the engine's cost model to it.
 
-    Prints how far the method that "auto" chose was from the fastest one measured (the regret) and from
-    lax. With --output, writes the coefficients of every generation of JAX in --data.
+    Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
+    from lax. With --output, writes the coefficients of every generation of JAX in --data.
     """
     console = Console()
     records, begin = [], time.monotonic()
@@ -95,7 +95,7 @@ def report(records: list[dict]) -> Table:
 def module(records: list[dict]) -> str:
     """The text of `_calibration.py`."""
     lines = [
-        '"""Coefficients of `_cost.py`, fitted by `python -m jaxconv calibrate`. Not edited by hand."""',
+        '"""Coefficients of `_cost.py`, fitted by `jaxconv calibrate`. Not edited by hand."""',
         "",
         "# fmt: off",
         "COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {",

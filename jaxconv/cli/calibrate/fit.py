@@ -26,8 +26,8 @@ def fit(samples: list[tuple[str, tuple[float, ...], float]]) -> dict[str, tuple[
 def positive(quantities: np.ndarray, seconds: np.ndarray, rounds: int = 20000) -> np.ndarray:
     """min |quantities c / seconds - 1|^2 over c >= 0, then the median error scaled away.
 
-    Lawson and Hanson's active set method ("Solving Least Squares Problems", 1974, chapter 23) as SciPy has
-    it; seconds differ by orders of magnitude, hence the relative errors.
+    Lawson and Hanson's active set method ("Solving Least Squares Problems", 1974, chapter 23) as
+    SciPy has it; seconds differ by orders of magnitude, hence the relative errors.
     """
     from scipy.optimize import nnls
 

@@ -1,4 +1,4 @@
-"""Random layers of the kinds that networks are made of, and the convolutions of their training step."""
+"""Random layers of the kinds that networks are made of, and their training convolutions."""
 
 from __future__ import annotations
 
