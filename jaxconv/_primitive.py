@@ -85,7 +85,7 @@ def convolve(
     out_sharding: Any = None,
     method: str = "auto",
 ) -> Array:
-    """One general convolution; its parameters are complete, as `conv_general_dilated` makes them."""
+    """One general convolution; its parameters complete, as `conv_general_dilated` makes them."""
     lhs, rhs = _compat.reshard_operands(lhs, rhs)
     return conv_p.bind(
         lhs,
