@@ -83,6 +83,12 @@ def at_least(function: str, name: str, values: Sequence[int], least: int, phrase
         )
 
 
+def positive_dilation(function: str, dilation: Sequence[int]) -> None:
+    """Raise if a dilation of a convolution lies below 1, in both of PyTorch's wordings."""
+    phrase = "non-positive dilation is not supported: dilation should be greater than zero"
+    at_least(function, "dilation", dilation, 1, phrase)
+
+
 def one_of(function: str, name: str, value: Any, known: Sequence[str]) -> None:
     """Raise if `value` is not one of the `known` words."""
     if not isinstance(value, str) or value not in known:

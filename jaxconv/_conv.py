@@ -185,16 +185,16 @@ def _conv(
     strides = args.ints(function, "stride", stride, ndim)
     args.at_least(function, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(function, "dilation", dilation, ndim)
-    args.at_least(function, "dilation", dilations, 1, "dilation should be greater than zero")
+    args.positive_dilation(function, dilations)
     groups = number_of_groups(function, groups)
 
     kernel = weight.shape[2:]
     spatial = input.shape[1:-1] if last else input.shape[2:]
     channels = input.shape[-1 if last else 1]
     shapes.check_kernel(function, kernel)
+    pads = shapes.pads(function, padding, kernel, strides, dilations)
     shapes.check_channels(function, input.shape, weight.shape, channels, groups, False)
     check_bias(function, bias, weight, weight.shape[0])
-    pads = shapes.pads(function, padding, kernel, strides, dilations)
     if channels == 0 or input.shape[0] == 0:
         shapes.check_window(function, spatial, kernel, pads, dilations)
     else:
@@ -282,8 +282,11 @@ def operands(
         raise fail(
             ValueError,
             function,
-            f"weight must have rank {ndim + 2}",
-            f"weight {weight.shape} with rank {weight.ndim}",
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight, "
+            f"and {function} takes a weight of rank {ndim + 2}"
+            if weight.ndim > 2
+            else f"weight should have at least three dimensions, and {ndim + 2} in {function}",
+            f"weight {weight.shape} with rank {weight.ndim} and input {input.shape}",
             f"Give a weight with {ndim} kernel dimensions after the two channel dimensions",
         )
     return input, weight, bias
@@ -293,7 +296,9 @@ def number_of_groups(function: str, groups: Any) -> int:
     """`groups` as an int."""
     number = args.integer(groups)
     if number is None:
-        raise fail(TypeError, function, "groups must be an int", f"groups={groups!r}", "Give an int")
+        raise fail(
+            TypeError, function, "groups must be an int", f"groups={groups!r}", "Give an int"
+        )
     return number
 
 

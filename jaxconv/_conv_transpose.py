@@ -171,7 +171,7 @@ def _conv_transpose(
     args.at_least(function, "padding", cut, 0, "negative padding is not supported")
     extra = args.ints(function, "output_padding", output_padding, ndim)
     dilations = args.ints(function, "dilation", dilation, ndim)
-    args.at_least(function, "dilation", dilations, 1, "dilation should be greater than zero")
+    args.positive_dilation(function, dilations)
     groups = number_of_groups(function, groups)
 
     kernel = weight.shape[2:]

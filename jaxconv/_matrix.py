@@ -34,7 +34,10 @@ def conv_matrix(
     Args:
       weight: (C_out, C_in/groups, *K), as in `conv1d` to `conv3d`.
       input_shape: the spatial shape, (L,), (H, W) or (D, H, W), or an int for (L,).
-      stride, padding, dilation, groups: as in `conv2d`.
+      stride: elements between windows.
+      padding: zeros on both sides, "valid" or "same", as in `conv2d`.
+      dilation: elements between the taps of the kernel.
+      groups: number of groups.
 
     Returns:
       A sparse `jax.experimental.sparse.BCOO` of shape (C_out prod(S_out), C_in prod(S)), its rows
@@ -71,7 +74,7 @@ def conv_matrix(
     strides = args.ints(name, "stride", stride, ndim)
     args.at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(name, "dilation", dilation, ndim)
-    args.at_least(name, "dilation", dilations, 1, "dilation should be greater than zero")
+    args.positive_dilation(name, dilations)
     kernel = weight.shape[2:]
     channels = weight.shape[1] * groups
     shapes.check_kernel(name, kernel)
@@ -98,7 +101,7 @@ def conv_matrix(
 
 
 def _pairs(*geometry: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every (output position, tap, input position) that a window joins, flattened, three vectors."""
+    """Every (output position, tap, input position) that a window joins, as three vectors."""
     place = tap = seen = np.zeros(1, np.int64)
     for n, k, s, (lo, _), d, out in zip(*geometry, strict=True):
         p, t = (a.ravel() for a in np.meshgrid(np.arange(out), np.arange(k), indexing="ij"))

@@ -1,13 +1,12 @@
 """max_pool and avg_pool in one, two and three dimensions, in PyTorch's words. Channels first.
 
-Both are made of shifted slices, one dimension after the other (a window's maximum is the maximum of
-its rows' maxima), which XLA fuses; its own reduce_window and select_and_scatter are slow on a CPU.
+The work is in `_window`: XLA's own reduce_window and select_and_scatter are slow on a CPU.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,42 +16,8 @@ from jax import Array, lax
 from jaxconv import _arguments as args
 from jaxconv._arguments import Ints
 from jaxconv._errors import fail
-from jaxconv._spec import Shape, dilated
-
-
-class Windows(NamedTuple):
-    """Where the windows of a pooling lie; one entry a dimension."""
-
-    size: Shape
-    kernel: Shape
-    stride: Shape
-    padding: Shape
-    dilation: Shape
-    out: Shape
-
-    def starts(self, dim: int) -> np.ndarray:
-        """The first input position of each window, below 0 in the padding."""
-        return np.arange(self.out[dim]) * self.stride[dim] - self.padding[dim]
-
-    def slices(self, x: Array, dim: int) -> list[Array]:
-        """What each tap of dimension `dim` sees of x, already padded: one strided slice a tap."""
-        axis = x.ndim - len(self.size) + dim
-        reach = (self.out[dim] - 1) * self.stride[dim] + 1
-        return [
-            lax.slice_in_dim(x, tap * d, tap * d + reach, self.stride[dim], axis)
-            for tap, d in ((tap, self.dilation[dim]) for tap in range(self.kernel[dim]))
-        ]
-
-    def pad(self, x: Array, value: Any, dims: tuple[int, ...]) -> Array:
-        """x with `value` around it, so far that every window lies inside."""
-        config = [(0, 0, 0)] * x.ndim
-        for dim in dims:
-            need = (self.out[dim] - 1) * self.stride[dim]
-            need += dilated(self.kernel[dim], self.dilation[dim])
-            low = self.padding[dim]
-            config[x.ndim - len(self.size) + dim] = (low, need - low - self.size[dim], 0)
-        return lax.pad(x, jnp.asarray(value, x.dtype), config)
-
+from jaxconv._spec import dilated
+from jaxconv._window import Window, maximum, places, total
 
 # --- max --------------------------------------------------------------------------------------
 
@@ -75,7 +40,7 @@ def max_pool2d(
       input: (N, C, H, W) or (C, H, W); floats or integers.
       kernel_size: the window, in elements; one int, or one for each dimension.
       stride: elements between windows; default kernel_size.
-      padding: elements of minus infinity on both sides; at most half the (dilated) window.
+      padding: elements of minus infinity on both sides; at most kernel_size / 2.
       dilation: elements between the taps of a window.
       ceil_mode: round the output size up; a window still starts inside the input or its left
         padding.
@@ -152,85 +117,13 @@ def _max_pool(function, ndim, input, kernel_size, stride, padding, dilation, cei
     input, windows = _windows(
         function, ndim, input, kernel_size, stride, padding, dilation, ceil_mode
     )
+    indices = _flag(function, "return_indices", indices)
     values = _largest(input, windows)
-    if not indices:
-        return values
-    taps = _winner(input, windows)[1]
-    return values, _flat_index(taps, windows)
+    return (values, _places(input, windows)) if indices else values
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _largest(x: Array, windows: Windows) -> Array:
-    """The maximum of each window, one dimension after the other."""
-    for dim in range(len(windows.size)):
-        padded = windows.pad(x, _lowest(x.dtype), (dim,))
-        x = functools.reduce(jnp.maximum, windows.slices(padded, dim))
-    return x
-
-
-@_largest.defjvp
-def _largest_jvp(windows, primals, tangents):
-    (x,), (dx,) = primals, tangents
-    values, winner = _winner(x, windows)
-    seen = _taps(windows.pad(dx, 0, tuple(range(len(windows.size)))), windows)
-    parts = [jnp.where(winner == tap, part, 0) for tap, part in enumerate(seen)]
-    return values, functools.reduce(jnp.add, parts)
-
-
-def _winner(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """The maximum of each window and its tap, as PyTorch looks for it.
-
-    From left to right, an entry takes over if it is larger than the best so far, or NaN. The search
-    begins at the first tap inside the input, with a value that nothing is below.
-    """
-    lowest = _lowest(x.dtype)
-    best = jnp.full((*x.shape[: -len(windows.size)], *windows.out), lowest, x.dtype)
-    winner = jnp.broadcast_to(_first_tap(windows), best.shape)
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    padded = windows.pad(x, lowest, tuple(range(len(windows.size))))
-    for tap, seen in enumerate(_taps(padded, windows)):
-        better = seen > best
-        if floating:
-            better |= jnp.isnan(seen)
-        best = jnp.where(better, seen, best)
-        winner = jnp.where(better, jnp.asarray(tap, winner.dtype), winner)
-    return best, winner
-
-
-def _taps(padded: Array, windows: Windows) -> list[Array]:
-    """What each tap of the whole window sees, in row order."""
-    parts = [padded]
-    for dim in range(len(windows.size)):
-        parts = [seen for part in parts for seen in windows.slices(part, dim)]
-    return parts
-
-
-def _first_tap(windows: Windows) -> np.ndarray:
-    """The first tap of each window that lies inside the input: shape S_out."""
-    first = np.zeros((), np.int64)
-    for dim, kernel in enumerate(windows.kernel):
-        inside = -(windows.starts(dim) // windows.dilation[dim])  # ceil(-start / dilation)
-        first = first[..., None] * kernel + np.clip(inside, 0, kernel - 1)
-    return first.astype(np.int16 if np.prod(windows.kernel) < 2**15 else np.int32)
-
-
-def _flat_index(taps: Array, windows: Windows) -> Array:
-    """The place in the flattened input plane of tap number `taps` of each window."""
-    ndim = len(windows.size)
-    taps = taps.astype(int)
-    place = jnp.zeros((), taps.dtype)
-    scale = 1
-    for dim in reversed(range(ndim)):
-        tap, taps = taps % windows.kernel[dim], taps // windows.kernel[dim]
-        start = windows.starts(dim).reshape(-1, *(1,) * (ndim - 1 - dim))
-        place = place + (start + tap * windows.dilation[dim]) * scale
-        scale *= windows.size[dim]
-    return place
-
-
-def _lowest(dtype: np.dtype) -> Any:
-    """What no entry is below."""
-    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min
+_largest = jax.jit(maximum, static_argnums=1)
+_places = jax.jit(places, static_argnums=1)
 
 
 # --- average ----------------------------------------------------------------------------------
@@ -258,8 +151,9 @@ def avg_pool2d(
       divisor_override: divide by this instead of the number of elements.
 
     Returns:
-      (N, C, H_out, W_out) or (C, H_out, W_out), with H_out = floor((H + 2 padding - k) / stride) + 1,
-      or ceil. float16 and bfloat16 add up in float32.
+      (N, C, H_out, W_out) or (C, H_out, W_out), with
+      H_out = floor((H + 2 padding - k) / stride) + 1, or ceil. float16 and bfloat16 add up in
+      float32.
 
     Raises:
       ValueError: shapes or values that do not fit.
@@ -321,31 +215,44 @@ def avg_pool3d(
 
 def _avg_pool(function, ndim, input, kernel_size, stride, padding, ceil_mode, counted, divisor):
     input, windows = _windows(function, ndim, input, kernel_size, stride, padding, 1, ceil_mode)
+    counted = _flag(function, "count_include_pad", counted)
     if divisor is not None:
-        divisor = args.integer(divisor)
-        if not divisor:
-            rule = "divisor must be not zero, and an int"
-            raise fail(ValueError, function, rule, f"divisor_override={divisor}", "Give another")
-    narrow = input.dtype in (jnp.bfloat16, jnp.float16)
-    total = input.astype(jnp.float32) if narrow else input
-    for dim in range(ndim):
-        padded = windows.pad(total, 0, (dim,))
-        total = functools.reduce(jnp.add, windows.slices(padded, dim))
-    count = _counts(windows, counted) if divisor is None else np.asarray(divisor)
-    if jnp.issubdtype(total.dtype, jnp.integer):
-        return lax.div(total, jnp.broadcast_to(jnp.asarray(count, total.dtype), total.shape))
-    return (total / jnp.asarray(count, total.dtype)).astype(input.dtype)
+        given, divisor = divisor, args.integer(divisor)
+        if divisor is None:
+            rule, got = "divisor_override must be an int or None", f"divisor_override={given!r}"
+            raise fail(TypeError, function, rule, got, "Give an int")
+        if divisor == 0:
+            rule, got = "divisor must be not zero", f"divisor_override={divisor}"
+            raise fail(ValueError, function, rule, got, "Give another number, or None")
+    return _mean(input, windows, counted, divisor)
 
 
-def _counts(windows: Windows, padding_too: bool) -> np.ndarray:
-    """How many elements each window averages over: shape S_out."""
-    counts = np.ones((), np.int64)
-    for dim, (size, kernel) in enumerate(zip(windows.size, windows.kernel, strict=True)):
-        start = windows.starts(dim)
-        end = np.minimum(start + kernel, size + windows.padding[dim])
-        inside = end - start if padding_too else np.minimum(end, size) - np.maximum(start, 0)
-        counts = counts[..., None] * inside
-    return counts
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _mean(x: Array, windows: tuple[Window, ...], counted: bool, divisor: int | None) -> Array:
+    dtype = x.dtype
+    if dtype in (jnp.bfloat16, jnp.float16):
+        x = x.astype(jnp.float32)
+    sizes = [x.shape[w.axis] for w in windows]
+    for w in reversed(windows):
+        x = total(x, w)
+    count = np.asarray(divisor)
+    if divisor is None:
+        count = np.ones((), np.int64)
+        for w, size in zip(windows, sizes, strict=True):
+            count = count[..., None] * _count(w, size, counted)
+        if (count == count.flat[0]).all():
+            count = count.flat[0]
+    if jnp.issubdtype(dtype, jnp.integer):
+        return lax.div(x, jnp.broadcast_to(jnp.asarray(count, dtype), x.shape))
+    return (x / jnp.asarray(count, x.dtype)).astype(dtype)
+
+
+def _count(w: Window, size: int, padding_too: bool) -> np.ndarray:
+    """How many elements each window averages over along its axis; PyTorch gives 0 / 1 for none."""
+    start = np.arange(w.out) * w.stride - w.low
+    end = np.minimum(start + w.size, size + w.low)
+    inside = end - start if padding_too else np.minimum(end, size) - np.maximum(start, 0)
+    return np.maximum(inside, 1)
 
 
 # --- both -------------------------------------------------------------------------------------
@@ -359,23 +266,40 @@ def _windows(
     stride: Any,
     padding: Any,
     dilation: Any,
-    ceil_mode: bool,
-) -> tuple[Array, Windows]:
+    ceil_mode: Any,
+) -> tuple[Array, tuple[Window, ...]]:
     """Check the arguments of a pooling; the input and where its windows lie."""
     input = args.array(function, "input", input)
+    ceil_mode = _flag(function, "ceil_mode", ceil_mode)
     real = jnp.issubdtype(input.dtype, jnp.floating) or jnp.issubdtype(input.dtype, jnp.integer)
     if not real:
         rule = "input must hold real numbers (not implemented for bool and complex)"
         raise fail(TypeError, function, rule, f"input {input.dtype}", "Convert it with astype")
-    args.batched(function, input, ndim)
+    if input.ndim not in (ndim + 1, ndim + 2):
+        ranks = f"{ndim + 1}D or {ndim + 2}D (batch mode) tensor"
+        rule = f"non-empty {ranks} expected for input"
+        if ndim == 1:
+            rule = f"Expected {ranks} with optional 0 dim batch size for input"
+        got = f"input of shape {input.shape} with rank {input.ndim}"
+        raise fail(ValueError, function, rule, got, "Add or remove dimensions")
     kernel = args.ints(function, "kernel_size", kernel_size, ndim)
     given = stride is not None and not (isinstance(stride, list | tuple) and len(stride) == 0)
     strides = args.ints(function, "stride", stride, ndim) if given else kernel
     pads = args.ints(function, "padding", padding, ndim)
     dilations = args.ints(function, "dilation", dilation, ndim)
-    args.at_least(function, "kernel_size", kernel, 1, "kernel size should be greater than zero")
-    args.at_least(function, "stride", strides, 1, "stride should not be zero")
-    args.at_least(function, "dilation", dilations, 1, "dilation should be greater than zero")
+    one = function == "max_pool1d"
+    positive = "must be greater than zero" if one else "should be greater than zero"
+    size_word = "kernel_size" if one else "kernel size"
+    zero_stride = 0 in strides and not one
+    args.at_least(function, "kernel_size", kernel, 1, f"{size_word} {positive}")
+    args.at_least(
+        function,
+        "stride",
+        strides,
+        1,
+        "stride should not be zero" if zero_stride else f"stride {positive}",
+    )
+    args.at_least(function, "dilation", dilations, 1, f"dilation {positive}")
     args.at_least(function, "padding", pads, 0, "pad must be non-negative")
     reach = [dilated(k, d) for k, d in zip(kernel, dilations, strict=True)]
     if any(p > r // 2 for p, r in zip(pads, reach, strict=True)):
@@ -386,11 +310,24 @@ def _windows(
             f"padding={pads}, kernel_size={kernel} and dilation={dilations}",
             "Pad less, or pad the input first with jnp.pad",
         )
+    if not one and any(p > k // 2 for p, k in zip(pads, kernel, strict=True)):
+        rule = "pad should be smaller than or equal to half of kernel size"
+        got = f"padding={pads} and kernel_size={kernel}"
+        raise fail(ValueError, function, rule, got, "Pad less, or pad the input with jnp.pad")
     size = input.shape[-ndim:]
     if 0 in input.shape[-ndim - 1 :]:
-        rule = "only the batch of the input may be empty (optional 0 dim batch size)"
+        rule = (
+            "Expected input's non-batch dimensions to have positive length"
+            if ndim == 3
+            else f"Expected {ndim + 1}D or {ndim + 2}D (batch mode) tensor with optional 0 dim "
+            "batch size for input"
+        )
         got = f"input {input.shape}"
         raise fail(ValueError, function, rule, got, "Give channels and positions")
+    if function == "avg_pool3d" and any(k > n for k, n in zip(kernel, size, strict=True)):
+        rule = f"input image {args.by(size)} smaller than kernel size {args.by(kernel)}"
+        got = f"input {input.shape}"
+        raise fail(ValueError, function, rule, got, "Use a smaller window, or pad with jnp.pad")
     out = []
     for n, r, s, p in zip(size, reach, strides, pads, strict=True):
         room = n + 2 * p - r
@@ -402,8 +339,21 @@ def _windows(
         raise fail(
             ValueError,
             function,
-            f"Calculated output size: {args.by(out)}. Output size is too small",
+            f"Invalid computed output size: {out[0]}"
+            if one
+            else f"Calculated output size: {args.by(out)}. Output size is too small",
             f"input {input.shape} and kernel_size={kernel}",
             "Use a larger input, a smaller window or more padding",
         )
-    return input, Windows(size, kernel, strides, pads, dilations, tuple(out))
+    axes = range(input.ndim - ndim, input.ndim)
+    return input, tuple(
+        Window(*of_axis)
+        for of_axis in zip(axes, kernel, strides, dilations, pads, out, strict=True)
+    )
+
+
+def _flag(function: str, name: str, value: Any) -> bool:
+    """`value` if it is a bool."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise fail(TypeError, function, f"{name} must be a bool", f"{name}={value!r}", "Give a bool")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxconv._arguments import Ints, at_least, by, channels_last, ints, one_of
+from jaxconv._arguments import (
+    Ints,
+    at_least,
+    by,
+    channels_last,
+    ints,
+    one_of,
+    positive_dilation,
+)
 from jaxconv._errors import fail
 from jaxconv._spec import Pads, Shape, dilated
 
@@ -47,7 +55,11 @@ def check_kernel(function: str, kernel: Sequence[int]) -> None:
 
 
 def check_window(
-    function: str, spatial: Sequence[int], kernel: Sequence[int], padding: Pads, dilation: Sequence[int]
+    function: str,
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
 ) -> None:
     """Raise if the (dilated) kernel is larger than the padded input."""
     padded = [n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True)]
@@ -227,14 +239,14 @@ def output_shape(
             "Add or remove dimensions",
         )
     last = channels_last(name, layout, ndim)
-    batch = input_shape[:-1 - ndim]
+    batch = input_shape[: -1 - ndim]
     rest = input_shape[len(batch) :]
     channels, spatial = (rest[-1], rest[:-1]) if last else (rest[0], rest[1:])
     kernel = weight_shape[2:]
     strides = ints(name, "stride", stride, ndim)
     at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = ints(name, "dilation", dilation, ndim)
-    at_least(name, "dilation", dilations, 1, "dilation should be greater than zero")
+    positive_dilation(name, dilations)
     check_kernel(name, kernel)
     check_channels(name, input_shape, weight_shape, channels, groups, transposed)
     check_sizes(name, input_shape, spatial)
