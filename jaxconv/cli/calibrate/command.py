@@ -24,6 +24,7 @@ from jaxconv.cli.calibrate.sample import convolutions
 def calibrate(
     seconds: Annotated[float, typer.Option(help="How long to measure.", min=1)] = 60,
     seed: Annotated[int, typer.Option(help="Which random layers.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="Measure only this method.")] = None,
     data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
     output: Annotated[Path | None, typer.Option(help="Python file for the coefficients.")] = None,
 ) -> None:
@@ -37,7 +38,7 @@ def calibrate(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=seconds)
         for layer, direction, spec in convolutions(seed):
-            measured, wrong = measure(spec)
+            measured, wrong = measure(spec, only or ())
             for line in wrong:
                 console.print(f"[red]{line}[/]")
             samples = []
