@@ -61,8 +61,8 @@ def conv_transpose2d(
 
     Accuracy: as `conv2d`.
 
-    Source: torch.nn.functional.conv_transpose2d, PyTorch 2.13; V. Dumoulin and F. Visin, "A guide to
-    convolution arithmetic for deep learning", 2016, chapter 4.
+    Source: torch.nn.functional.conv_transpose2d, PyTorch 2.13; V. Dumoulin and F. Visin, "A guide
+    to convolution arithmetic for deep learning", 2016, chapter 4.
 
     Example:
       >>> import jax.numpy as jnp, jaxconv
@@ -134,7 +134,8 @@ def conv_transpose3d(
 
     Example:
       >>> import jax.numpy as jnp, jaxconv
-      >>> jaxconv.conv_transpose3d(jnp.ones((1, 4, 3, 3, 3)), jnp.ones((4, 2, 2, 2, 2)), stride=2).shape
+      >>> x, w = jnp.ones((1, 4, 3, 3, 3)), jnp.ones((4, 2, 2, 2, 2))
+      >>> jaxconv.conv_transpose3d(x, w, stride=2).shape
       (1, 2, 6, 6, 6)
     """
     rest = (stride, padding, output_padding, groups, dilation)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxconv import _arguments as args
 from jaxconv._arguments import Ints
 from jaxconv._errors import fail
 from jaxconv._spec import Shape
+from jaxconv._window import Window, elements, overlap_add
 
 
 def unfold(
@@ -48,15 +50,10 @@ def unfold(
     input = args.array(name, "input", input)
     args.batched(name, input, 2)
     if 0 in input.shape[-3:]:
-        rule = "only the batch of the input may be empty"
+        rule = "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size"
         raise fail(ValueError, name, rule, f"input {input.shape}", "Give channels and positions")
     blocks = _Blocks(name, input.shape[-2:], kernel_size, dilation, padding, stride)
-    (ph, pw), lead = blocks.padding, [(0, 0, 0)] * (input.ndim - 2)
-    padded = lax.pad(input, jnp.zeros((), input.dtype), [*lead, (ph, ph, 0), (pw, pw, 0)])
-    windows = [padded[..., rows, columns] for rows, columns in blocks.places()]
-    stacked = jnp.stack(windows, axis=-3)  # (..., C, taps, H_out, W_out)
-    channels = input.shape[-3] * len(windows)
-    return stacked.reshape(*input.shape[:-3], channels, math.prod(blocks.out))
+    return _columns(input, blocks.windows(input.ndim - 2))
 
 
 def fold(
@@ -100,7 +97,7 @@ def fold(
         rule = "Expected 2D (unbatched) or 3D (batched) input, of which only the batch may be empty"
         got = f"input {input.shape}"
         raise fail(ValueError, name, rule, got, "Give (N, C*kH*kW, L) or (C*kH*kW, L)")
-    size = args.ints(name, "output_size", output_size, 2)
+    size = _pair(name, "output_size", output_size)
     args.at_least(name, "output_size", size, 1, "output size should be greater than zero")
     blocks = _Blocks(name, size, kernel_size, dilation, padding, stride)
     taps, length = math.prod(blocks.kernel), math.prod(blocks.out)
@@ -123,18 +120,38 @@ def fold(
             f"input {input.shape} with {input.shape[-1]}",
             "Change output_size or the input's last dimension",
         )
-    channels = input.shape[-2] // taps
-    columns = input.reshape(*input.shape[:-2], channels, taps, *blocks.out)
-    lead = [(0, 0, 0)] * (input.ndim - 1)
-    zero = jnp.zeros((), input.dtype)
-    image = None
-    for tap, edges in enumerate(blocks.edges()):
-        part = lax.pad(columns[..., tap, :, :], zero, [*lead, *edges])
-        if image is None:
-            image = part
-        else:
-            image = image | part if input.dtype == bool else image + part
-    return image  # type: ignore[return-value]
+    input.shape[-2] // taps
+    columns = input.reshape(*input.shape[:-2], -1, *blocks.kernel, *blocks.out)
+    return _image(columns, blocks.windows(columns.ndim - 4), size)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _columns(x: Array, windows: tuple[Window, Window]) -> Array:
+    """(..., C, H, W) -> (..., C kH kW, H_out W_out)."""
+    rows, columns = windows
+    x = elements(elements(x, rows), columns._replace(axis=columns.axis + 1))
+    x = jnp.swapaxes(x, -3, -2)  # (..., C, kH, kW, H_out, W_out)
+    *lead, channels, height, width, h_out, w_out = x.shape
+    return x.reshape(*lead, channels * height * width, h_out * w_out)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _image(x: Array, windows: tuple[Window, Window], size: Shape) -> Array:
+    """(..., C, kH, kW, H_out, W_out) -> (..., C, H, W)."""
+    rows, columns = windows
+    truth = x.dtype == bool
+    x = jnp.swapaxes(x.astype(jnp.int32) if truth else x, -3, -2)
+    x = overlap_add(x, columns._replace(axis=columns.axis + 1), size[1])
+    x = overlap_add(x, rows, size[0])
+    return x != 0 if truth else x
+
+
+def _pair(name: str, argument: str, value: Any) -> Shape:
+    """An int or two; a sequence of one, which PyTorch takes elsewhere, is refused here."""
+    if isinstance(value, tuple | list) and len(value) == 1:
+        rule = f"it is expected that {argument} has 2 entries"
+        raise fail(ValueError, name, rule, f"{argument}={value}", "Give an int or two")
+    return args.ints(name, argument, value, 2)
 
 
 class _Blocks:
@@ -143,11 +160,10 @@ class _Blocks:
     def __init__(
         self, name: str, size: Shape, kernel: Any, dilation: Any, padding: Any, stride: Any
     ):
-        self.size = size
-        self.kernel = args.ints(name, "kernel_size", kernel, 2)
-        self.dilation = args.ints(name, "dilation", dilation, 2)
-        self.padding = args.ints(name, "padding", padding, 2)
-        self.stride = args.ints(name, "stride", stride, 2)
+        self.kernel = _pair(name, "kernel_size", kernel)
+        self.dilation = _pair(name, "dilation", dilation)
+        self.padding = _pair(name, "padding", padding)
+        self.stride = _pair(name, "stride", stride)
         positive = "should be greater than zero"
         args.at_least(name, "kernel_size", self.kernel, 1, f"kernel size {positive}")
         args.at_least(name, "dilation", self.dilation, 1, f"dilation {positive}")
@@ -170,26 +186,8 @@ class _Blocks:
                 "Use a larger image, a smaller window or more padding",
             )
 
-    def places(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of the padded image that each tap sees, in row order of the taps."""
-
-        def seen(tap: int, dim: int) -> slice:
-            begin = tap * self.dilation[dim]
-            return slice(
-                begin, begin + (self.out[dim] - 1) * self.stride[dim] + 1, self.stride[dim]
-            )
-
-        return [(seen(i, 0), seen(j, 1)) for i, j in np.ndindex(*self.kernel)]
-
-    def edges(self) -> list[list[tuple[int, int, int]]]:
-        """For each tap, the padding that puts its columns where `places` took them from."""
-        taps = []
-        for tap in np.ndindex(*self.kernel):
-            edges = []
-            for k, n, d, p, s, out in zip(
-                tap, self.size, self.dilation, self.padding, self.stride, self.out, strict=True
-            ):
-                low = k * d - p
-                edges.append((low, n - low - ((out - 1) * s + 1), s - 1))
-            taps.append(edges)
-        return taps
+    def windows(self, axis: int) -> tuple[Window, Window]:
+        """The windows along `axis` and along the next."""
+        geometry = (self.kernel, self.stride, self.dilation, self.padding, self.out)
+        rows, columns = zip(*geometry, strict=True)
+        return Window(axis, *rows), Window(axis + 1, *columns)

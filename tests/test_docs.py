@@ -20,7 +20,9 @@ import jaxconv
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(
-    page for page in DOCS.rglob("*.md") if not {"build", "_build"} & set(page.relative_to(DOCS).parts)
+    page
+    for page in DOCS.rglob("*.md")
+    if not {"build", "_build"} & set(page.relative_to(DOCS).parts)
 )
 # Languages of blocks that hold no code of ours to run.
 NOT_CODE = {"text", "console", "{math}", "{raw}", "{toctree}", "{jaxconv-figure}", "{eval-rst}"}
@@ -125,6 +127,8 @@ def test_every_public_name_stands_in_the_site():
 
 def test_the_methods_named_exist():
     page = (DOCS / "methods.md").read_text()
-    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\*\*.*?\*\* \((.*?)\)", page, re.MULTILINE)))
+    named = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\*\*.*?\*\* \((.*?)\)", page, re.MULTILINE))
+    )
     assert "im2col" in named
     assert [name for name in named if name not in jaxconv.methods and name != "weight_"] == []

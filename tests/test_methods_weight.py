@@ -9,6 +9,7 @@ import pytest
 
 from jaxconv._form import Form
 from jaxconv._methods import weight_patches, weight_pointwise
+from jaxconv._methods._lax_cost_weight import lax_dense_weight_cost
 
 METHODS = [weight_pointwise.METHOD, weight_patches.METHOD]
 
@@ -134,3 +135,12 @@ def test_refusals_and_costs(method):
     object.__setattr__(grouped, "groups", 2)
     assert "one group" in method.supports(grouped)
     assert method.cost(form) > 0
+
+
+def test_costs_by_kind():
+    """Far from any doubt: 1x1 and 3-D leave lax."""
+    pads = ((0, 0), (0, 0))
+    pointwise = form_of(8, (56, 56), (64, 256), (1, 1), (1, 1), pads, (1, 1), "last")
+    volume = form_of(2, (16, 32, 32), (32, 64), (3,) * 3, (1,) * 3, ((1, 1),) * 3, (1,) * 3, "last")
+    assert weight_pointwise.cost(pointwise) < lax_dense_weight_cost(pointwise)
+    assert weight_patches.cost(volume) < lax_dense_weight_cost(volume)

@@ -23,6 +23,9 @@ from jaxconv._methods.shifts import pad_rows, window
 MOST_TAPS = 64
 # Bytes of patches made at once, and the most for one group of one image.
 CACHED_BYTES, MOST_BYTES = 2**23, 2**24
+# Multiply-adds a second of very wide groups, and the width that has half of it; bytes a second of
+# copies, seconds of a call and of a step; two AVX-512 cores.
+RATE, HALF_WIDTH, BANDWIDTH, CALL, STEP = 30e9, 32, 3e9, 5e-5, 2e-5
 
 
 def _patches(x: Array, form: Form, groups: int) -> Array:
@@ -86,7 +89,12 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    return 1e-5 + form.macs / 1e10
+    """The products, the faster the wider; copies of x and y; the loop's steps."""
+    width = math.sqrt(form.in_channels * form.out_channels)
+    rate = RATE * width / (width + HALF_WIDTH)
+    moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.accumulator.itemsize
+    steps = form.batch * parts_of(form)
+    return (CALL + steps * STEP + form.macs / rate + moved / BANDWIDTH) * form.examples
 
 
 METHOD = Method(

@@ -33,7 +33,8 @@ PRODUCT, NARROW, SUM, PHASE, CALL = 130e9, 40e9, 5e9, 3e-6, 3e-5
 MOST_TAPS, MOST_PHASES = 128, 64
 # Entries that may lie between product and sums, beyond 1.5 times the arrays.
 SPARE = 6 << 20
-# Channels first, an example is worth a turn of a loop from this many entries on.
+# Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
+# entries on.
 WORTH_A_TURN = 1 << 16
 
 Term = tuple[int, int]
@@ -43,7 +44,11 @@ def terms(form: Form, dim: int) -> list[list[Term]]:
     """For each phase of a dimension: its taps k, and the shift of x that each reads."""
     step, d, lo = form.lhs_dilation[dim], form.dilation[dim], form.padding[dim][0]
     return [
-        [(k, (r + k * d - lo) // step) for k in range(form.kernel[dim]) if (r + k * d - lo) % step == 0]
+        [
+            (k, (r + k * d - lo) // step)
+            for k in range(form.kernel[dim])
+            if (r + k * d - lo) % step == 0
+        ]
         for r in range(min(step, form.out_spatial[dim]))
     ]
 
@@ -56,7 +61,7 @@ def apart(form: Form) -> bool:
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the product, then the sums, in the layout that x has in memory."""
-    if form.layout == "last" or entries(form) // form.batch < WORTH_A_TURN:
+    if one_product(form):
         w = jnp.moveaxis(w, -2, 0).reshape(form.in_channels, -1)
         z = jnp.matmul(x.reshape(-1, form.in_channels), w, precision=form.precision)
         z = z.reshape(form.batch, *form.spatial, -1)
@@ -120,7 +125,9 @@ def assemble(tap, first: int, form: Form) -> Array:
     return build(())
 
 
-def combined(chosen: tuple[list[Term], ...], kernel: tuple[int, ...]) -> Iterator[tuple[int, list[int]]]:
+def combined(
+    chosen: tuple[list[Term], ...], kernel: tuple[int, ...]
+) -> Iterator[tuple[int, list[int]]]:
     """The taps of a phase: their number in row order, and their shifts."""
     for index in np.ndindex(*(len(plan) for plan in chosen)):
         picked = [plan[i] for plan, i in zip(chosen, index, strict=True)]
@@ -167,10 +174,18 @@ def entries(form: Form) -> int:
     return form.batch * math.prod(form.spatial) * form.taps * form.out_channels
 
 
+def one_product(form: Form) -> bool:
+    """Whether the batch is taken at once, or else example by example."""
+    largest = max(entries(form), math.prod(form.x_shape), math.prod(form.y_shape))
+    return form.layout == "last" or largest // form.batch < WORTH_A_TURN
+
+
 def supports(form: Form) -> str | None:
     """One group, stride 1, a bounded number of taps (unless they never meet) and of entries."""
     if form.groups > 1:
         return "takes one group"
+    if form.taps == 1 and max(form.lhs_dilation) == 1:
+        return "takes more than one tap, or a dilated input"
     if max(form.strides) > 1:
         return "takes stride 1"
     if not apart(form):
@@ -179,7 +194,8 @@ def supports(form: Form) -> str | None:
         if math.prod(form.lhs_dilation) > MOST_PHASES:
             return f"takes at most {MOST_PHASES} phases"
     arrays = sum(math.prod(shape) for shape in (form.x_shape, form.w_shape, form.y_shape))
-    if entries(form) > 1.5 * arrays + SPARE:
+    held = entries(form) if one_product(form) else entries(form) // form.batch
+    if held > 1.5 * arrays + SPARE:
         return "its product would take too much memory"
     return None
 

@@ -43,6 +43,9 @@ MOST_PAIRS = 64
 MOST_BYTES = 2**24
 # XLA has miscompiled products and sums of a higher rank.
 MOST_RANK = 6
+# Multiply-adds a second with up to 16 pairs of channels and with more; bytes a second of copies
+# and transposes; seconds of a call and of a step of the loop; two AVX-512 cores.
+FEW_RATE, MANY_RATE, BANDWIDTH, TRANSPOSE, CALL, STEP = 8e9, 4e9, 3e9, 1.5e9, 5e-5, 8e-6
 
 
 def _sweep(
@@ -224,7 +227,21 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    return 1e-5 + form.macs / 5e9
+    """The multiply-adds, the padded copy, a transpose if there is one, and the loop's steps."""
+    moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.accumulator.itemsize
+    if by_rows(form):
+        width = form.out_spatial[-1]
+        rows = -(-width // BLOCK) if form.ndim == 1 else form.out_spatial[-2]
+        parts = form.batch * math.prod(form.out_spatial[:-2])
+        most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
+        steps = parts * -(-rows // most) * form.kernel[-1]
+    else:
+        steps = math.prod(form.out_spatial[:-1]) * -(-form.out_spatial[-1] // RUN)
+    pairs = form.in_channels * form.out_channels
+    seconds = CALL + steps * STEP + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
+    turned = by_rows(form) == (form.layout == "last")
+    seconds += moved / BANDWIDTH + (moved / TRANSPOSE if turned else 0.0)
+    return seconds * form.examples
 
 
 METHOD = Method(

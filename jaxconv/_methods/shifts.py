@@ -38,6 +38,8 @@ MOST_CHANNELS = 16
 MASKED_TERMS = 9
 # A padded copy of at least so many bytes is avoided.
 LARGE = 2**20
+# Multiply-adds a second in each layout, bytes a second, seconds of a call; two AVX-512 cores.
+FIRST_RATE, LAST_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
 
 
 def add_up(terms: list[Array]) -> Array:
@@ -248,7 +250,12 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    return 1e-5 + form.macs / 1e10
+    """The multiply-adds, and each array read or written once; the result once for each block."""
+    rows, channels = _blocks(form)
+    passes = -(-form.kernel[0] // rows) * (form.in_channels // channels)
+    moved = math.prod(form.x_shape) + (2 * passes - 1) * math.prod(form.y_shape)
+    rate = FIRST_RATE if form.layout == "first" else LAST_RATE
+    return CALL + form.macs / rate + moved * form.dtype.itemsize / BANDWIDTH
 
 
 METHOD = Method(

@@ -18,14 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 from jaxconv._methods._products import add_up, zeros
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
-# Multiply-adds, bytes of patches and of the input a second; seconds of a step of the loop.
-PRODUCT, UNFOLD, MOVE, STEP = 95e9, 9e9, 4e9, 4e-5
+# Multiply-adds, bytes of patches and bytes moved a second, and seconds of a step of the loop, for JAX
+# 0.10 and 0.12; measured in the same runs as `_lax_cost_weight`, whose CALL this is.
+OLD, NEW, CALL = (37e9, 47e9, 2.3e9, 2e-5), (62e9, 82e9, 1.2e9, 4e-4), 1e-4
+# What it must be estimated to gain: the estimates err by more, and lax is the norm.
+CAUTION = 1.15
 
 
 def _even(size: int, most: int) -> int:
@@ -105,11 +109,12 @@ def cost(form: Form) -> float:
     narrow = 1 + 16 / min(patch, columns)
     size = form.dtype.itemsize
     moved = math.prod(form.x_shape) + (math.prod(form.y_shape) if form.layout == "first" else 0)
-    seconds = form.macs * narrow / PRODUCT * (2 if form.dtype == np.float64 else 1)
-    seconds += form.positions * patch * size / UNFOLD + moved * size / MOVE
+    product, patches, move, step = NEW if _compat.JAX_VERSION >= (0, 12) else OLD
+    seconds = form.macs * narrow / product * (2 if form.dtype == np.float64 else 1)
+    seconds += form.positions * patch * size / patches + moved * size / move + steps * step
     # Each step adds to the whole accumulator.
-    seconds += steps * (STEP + 3 * patch * columns * size / 20e9)
-    return form.examples * seconds
+    seconds += steps * 3 * patch * columns * size / 100e9
+    return form.examples * CAUTION * (seconds + CALL)
 
 
 METHOD = Method(

@@ -11,8 +11,9 @@ document processing", 2006, section 3.2 (the gradients of an unrolled convolutio
 from __future__ import annotations
 
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
+from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods import patches
 from jaxconv._methods._base import Method
@@ -21,8 +22,12 @@ from jaxconv._methods.pointwise import used
 
 # Positions of an image from which on a product of its own is worth its call.
 LARGE = 128
-# Multiply-adds a second of a wide product, bytes a second of a copy, seconds of a call.
-PRODUCT, COPY, CALL = 95e9, 5e9, 3e-5
+# Entries of the products of all images, up to which JAX 0.12 takes them in one batched product;
+# its loops cost more, and 0.10's batched products do.
+BATCHED = 1 << 21
+# Multiply-adds a second of a wide product and bytes a second of a copy, for JAX 0.10 and 0.12, and
+# seconds of a call; measured in the same runs as `_lax_cost_weight`.
+OLD, NEW, CALL = (42e9, 4.3e9), (58e9, 2e9), 1e-4
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
@@ -39,6 +44,10 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         x, y = x.swapaxes(0, 1).reshape(rows, -1), y.swapaxes(0, 1).reshape(columns, -1)
         return acc + over_columns(x, y, form.precision)
 
+    if _compat.JAX_VERSION >= (0, 12) and form.batch * rows * columns <= BATCHED:
+        sums = (((2,), (2,)), ((0,), (0,)))
+        w = lax.dot_general(x, y, sums, precision=form.precision).sum(0)
+        return w.reshape(form.w_shape).astype(form.out_dtype)
     size = 1 if x.shape[2] >= LARGE else form.batch
     w = add_up(images, zeros(rows, columns, x), size, x, y)
     return w.reshape(form.w_shape).astype(form.out_dtype)
@@ -58,10 +67,10 @@ def cost(form: Form) -> float:
     moved = 0 if form.taps == 1 and set(form.strides) == {1} and form.plain else rows
     if form.layout == "first":
         moved += rows + columns
-    seconds = form.macs * narrow / PRODUCT + form.positions * moved * 4 / COPY
-    calls = form.batch if form.layout == "first" else 1
+    product, copy = NEW if _compat.JAX_VERSION >= (0, 12) else OLD
     scale = 2 if form.dtype == np.float64 else 1
-    return form.examples * (seconds * scale + calls * CALL)
+    seconds = form.macs * narrow / product + form.positions * moved * 4 / copy
+    return form.examples * (seconds * scale + CALL)
 
 
 METHOD = Method(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from jaxconv.autograd import Graph, Node
 from jaxconv.plots._style import ThemeName, blank, bubble, current, figure, number, themed
 
 STEP, ROW = 2.9, 1.7
@@ -16,7 +16,7 @@ WIDE, TALL = 2.0, 1.0
 
 @themed
 def flow_chart(
-    graph: Any, *, names: Mapping[int, str] | None = None, theme: ThemeName = "light"
+    graph: Graph, *, names: Mapping[int, str] | None = None, theme: ThemeName = "light"
 ) -> Figure:
     """Draws a graph from left to right: leaves, operations, output.
 
@@ -45,7 +45,7 @@ def flow_chart(
         for maker in node.inputs:
             if not maker.inputs and _is_constant(maker):
                 depth[id(maker)] = max(depth[id(maker)], depth[id(node)] - 1)
-    columns: dict[int, list[Any]] = {}
+    columns: dict[int, list[Node]] = {}
     for node in sorted(nodes, key=_is_constant):
         columns.setdefault(depth[id(node)], []).append(node)
     tallest = max(map(len, columns.values()))
@@ -77,30 +77,31 @@ def flow_chart(
             x, y - 0.22, below.replace("$", r"\$"), ha="center", va="center", zorder=4,
             fontsize=8.5, color=colours.muted,
         )  # fmt: skip
-        for maker in dict.fromkeys(node.inputs):
+        for number_of, maker in enumerate(node.inputs):
             from_x, from_y = where[id(maker)]
+            again = node.inputs.count(maker) > 1
+            bend = 0.3 * (-1) ** number_of if again else 0.0 if from_y == y else -0.12
             axes.add_patch(
                 FancyArrowPatch(
                     (from_x + WIDE / 2, from_y), (x - WIDE / 2, y), arrowstyle="-|>",
                     mutation_scale=12, color=colours.muted, linewidth=1.3, shrinkA=1, shrinkB=1,
-                    connectionstyle="arc3,rad=0" if from_y == y else "arc3,rad=-0.12", zorder=2,
+                    connectionstyle=f"arc3,rad={bend}", zorder=2,
                 )
             )  # fmt: skip
     blank(axes, (-1.3, width + 1.3), (-(tallest - 1) * ROW - 0.8, 0.8))
     return fig
 
 
-def _is_constant(node: Any) -> bool:
-    return not node.inputs and not node.label
+def _is_constant(node: Node) -> bool:
+    return node.role == "constant"
 
 
-def _texts(node: Any) -> tuple[str, str]:
+def _texts(node: Node) -> tuple[str, str]:
     """What stands in a node's box: its name, and its shape or its value."""
     shape = "\u00d7".join(map(str, node.shape)) or "scalar"
     if node.inputs:
         return node.name, shape
-    value = getattr(node, "value", None)
-    if value is not None and not node.shape:
-        text = number(float(value))
+    if node.value is not None and not node.shape:
+        text = number(float(node.value))
         return (node.label, text) if node.label else (text, "constant")
     return node.label or "constant", shape

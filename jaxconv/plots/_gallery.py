@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxconv import autograd
 from jaxconv._matrix import conv_matrix
 from jaxconv.plots._band_matrix import band_matrix
 from jaxconv.plots._feature_maps import feature_maps
@@ -72,8 +72,6 @@ def _kernels() -> np.ndarray:
 
 
 def _lecture_graph(theme: ThemeName) -> Figure:
-    from jaxconv import autograd
-
     def a(x: jax.Array) -> jax.Array:
         y = x - 2.0
         z = y * y * 3.0
@@ -83,7 +81,7 @@ def _lecture_graph(theme: ThemeName) -> Figure:
     return flow_chart(graph, names=_lecture_names(graph), theme=theme)
 
 
-def _lecture_names(graph: Any) -> dict[int, str]:
+def _lecture_names(graph: autograd.Graph) -> dict[int, str]:
     """x, y, z and a, found from both ends: y is the subtraction, a the output."""
     made = [i for i, node in enumerate(graph.nodes) if node.inputs]
     products = [i for i in made if graph.nodes[i].name == "mul"]
@@ -165,5 +163,3 @@ def gallery() -> dict[str, tuple[str, Callable[[ThemeName], Figure]]]:
       'Three layers of kernel size 3'
     """
     return dict(_FIGURES)
-
-

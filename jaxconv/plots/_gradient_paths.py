@@ -11,7 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from jaxconv import autograd
 from jaxconv.plots._style import ThemeName, blank, bubble, cell, current, figure, number, themed
+
+PITCH, WIDTH = 1.5, 1.45
 
 
 @themed
@@ -35,8 +38,6 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
       >>> [axes.get_title() for axes in plots.gradient_paths([1.0, 3.0], [2.0, 0.0]).axes]
       ['add', 'split', 'max']
     """
-    from jaxconv import autograd
-
     a, b = jnp.asarray(x1, jnp.float32), jnp.asarray(x2, jnp.float32)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(
@@ -52,7 +53,7 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
 
     colours = current()
     n = len(a)
-    fig = figure(9.5, 3.3)
+    fig = figure(10.5, 3.2)
     panels = fig.subplots(1, 3)
     pictures = [
         ("add", [("x\u2081", a, to_a), ("x\u2082", b, to_b)], [("y", added, mean)],
@@ -76,7 +77,7 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
 
 def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) -> None:
     theme = current()
-    width = max(n * 1.05, 3)
+    width = n * PITCH
     gap = 2.6
     middle = 0.0
     centre = width + gap
@@ -86,7 +87,7 @@ def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) ->
         heights = [0.0] if len(arrays) == 1 else [2.1, -2.1]
         for (label, values, gradient), y in zip(arrays, heights, strict=True):
             _arrays(axes, left, y, label, np.asarray(values), np.asarray(gradient))
-            size = len(values) * 1.05
+            size = len(values) * PITCH
             near = left + size + 0.1 if forward else left - 0.1
             far = centre - 0.95 if forward else centre + 0.95
             tilt = 0.0 if len(arrays) == 1 else np.sign(y) * 0.2
@@ -99,8 +100,11 @@ def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) ->
                 _arrow(axes, (near, down[0]), (far, down[1]), theme.orange)
     axes.set_title(name, loc="center", weight="bold")
     axes.text(centre, -3.9, said, ha="center", va="top", color=theme.orange, fontsize=10)
-    last = max(len(values) for _, values, _ in after) * 1.05
-    blank(axes, (-0.3, centre + gap + last + 0.3), (-4.8, 4.0))
+    # All panels are as wide as the widest, so that they have one scale.
+    span = 2 * (width + gap)
+    last = max(len(values) for _, values, _ in after) * PITCH
+    spare = (span - (centre + gap + last)) / 2
+    blank(axes, (-0.3 - spare, span + 0.3 - spare), (-4.8, 4.0))
 
 
 def _arrays(
@@ -108,14 +112,14 @@ def _arrays(
 ) -> None:
     theme = current()
     for i, (value, slope) in enumerate(zip(values, gradient, strict=True)):
-        x = left + i * 1.05
-        cell(axes, x, y + 0.05, number(float(value)), edge=theme.blue, size=8.5)
+        x = left + i * PITCH
+        cell(axes, x, y + 0.05, number(float(value)), edge=theme.blue, size=8.5, width=WIDTH)
         cell(
             axes, x, y - 1.05, number(round(float(slope), 2)), edge=theme.orange, size=8,
-            fill=theme.background, colour=theme.orange,
+            fill=theme.background, colour=theme.orange, width=WIDTH,
         )  # fmt: skip
     axes.text(
-        left + len(values) * 0.525, y + 1.25, label, ha="center", va="bottom", style="italic",
+        left + len(values) * PITCH / 2, y + 1.25, label, ha="center", va="bottom", style="italic",
         color=theme.blue,
     )  # fmt: skip
 

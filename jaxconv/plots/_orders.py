@@ -229,11 +229,11 @@ def phases(x: Any, kernel: Any, *, stride: int = 2, theme: ThemeName = "light") 
             )  # fmt: skip
             if used:
                 factors = (float(spread[start + j]), float(weight))
-                terms.append("\u00b7".join(f"({number(f)})" if f < 0 else number(f) for f in factors))
+                terms.append(
+                    "\u00b7".join(f"({number(f)})" if f < 0 else number(f) for f in factors)
+                )
         at = start + k - 1
-        axes.text(
-            len(spread) + 0.7, level + 1.25, f"y[{at}] = {' + '.join(terms)}", va="center"
-        )
+        axes.text(len(spread) + 0.7, level + 1.25, f"y[{at}] = {' + '.join(terms)}", va="center")
         axes.text(
             len(spread) + 0.7, level + 0.5, f"= {number(float(y[at]))}, phase {at % stride}",
             va="center", color=colours.green, weight="bold",

@@ -93,9 +93,7 @@ def _grid(axes: Axes, values: np.ndarray, padding: Pair) -> None:
     scale = float(np.abs(values).max()) or 1.0
     for i in range(rows):
         for j in range(columns):
-            outside = (
-                min(i, rows - 1 - i) < padding[0] or min(j, columns - 1 - j) < padding[1]
-            )
+            outside = min(i, rows - 1 - i) < padding[0] or min(j, columns - 1 - j) < padding[1]
             value = float(values[i, j])
             cell(
                 axes, j, rows - 1 - i, number(value), dashed=outside, size=8,

@@ -93,9 +93,7 @@ def receptive_field(
             text += f", dilation {d}" if d > 1 else ""
         else:
             text = "input"
-        axes.text(
-            -margin - 0.8, level, text, ha="right", va="center", color=colour, fontsize=10.5
-        )
+        axes.text(-margin - 0.8, level, text, ha="right", va="center", color=colour, fontsize=10.5)
     axes.annotate(
         "", (-0.45, -0.5), (field - 0.55, -0.5),
         arrowprops={"arrowstyle": "<->", "color": theme_now.ink, "linewidth": 1.2},

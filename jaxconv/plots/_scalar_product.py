@@ -11,9 +11,7 @@ from jaxconv.plots._style import ThemeName, blank, cell, current, figure, number
 
 
 @themed
-def scalar_product(
-    x: Any, kernel: Any, *, position: int = 0, theme: ThemeName = "light"
-) -> Figure:
+def scalar_product(x: Any, kernel: Any, *, position: int = 0, theme: ThemeName = "light") -> Figure:
     """Draws how one kernel and one window make one number.
 
     Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv._choose import Choice, options
+from jaxconv._choose import Choice, Option, options
 from jaxconv._run import run
 from jaxconv._spec import ConvSpec
 from jaxconv._tune import interleaved
@@ -36,11 +37,14 @@ def measure(
     rhs = jnp.asarray(rng.standard_normal(spec.rhs_shape, np.float32))
     programs: dict[tuple[str, str], Callable[[], Any]] = {}
     results, once = {}, {}
-    for option in worth:
+
+    def compiled(option: Option) -> Callable[..., jax.Array]:
         choice = Choice(option.method, option.kind, option.seconds, "")
-        program = (
-            jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs).compile()
-        )
+        return jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs).compile()
+
+    with ThreadPoolExecutor(2) as pool:
+        ready = list(pool.map(compiled, worth))
+    for option, program in zip(worth, ready, strict=True):
         name = (option.kind, option.method)
         results[name] = np.asarray(program(lhs, rhs))
         start = time.perf_counter()
@@ -57,4 +61,4 @@ def measure(
         error = float(np.abs(got - expected).max()) / largest
         if not error < 5e-5:
             wrong.append(f"{method} differs by {error:.1e} of the largest output: {spec}")
-    return {**interleaved(programs, rounds=5, budget=0.4), **once}, wrong
+    return {**interleaved(programs, rounds=5, budget=0.3), **once}, wrong

@@ -235,7 +235,7 @@ def jacobian() -> dict[str, Any]:
 def loop() -> dict[str, Any]:
     def double_until_1000(x):
         def small(state):
-            y, i = state
+            y, _i = state
             return jnp.linalg.norm(y) < 1000
 
         def body(state):
@@ -246,7 +246,7 @@ def loop() -> dict[str, Any]:
 
     x = jnp.array([-0.4, 1.2, 0.7])
     v = jnp.array([0.1, 1.0, 0.0001])
-    (y, i), backward = jax.vjp(jax.jit(double_until_1000), x)
+    (_y, i), backward = jax.vjp(jax.jit(double_until_1000), x)
     (gradient,) = backward((v, np.zeros((), jax.dtypes.float0)))
     read_off = jnp.log2(gradient[1] / v[1]) - 1
     return {"i": i, "gradient": gradient, "read_off": read_off}
@@ -361,6 +361,6 @@ def duals() -> dict[str, Any]:
     add_back = jax.vjp(autograd.add, x1, x2)[1](x1)
     split_back = jax.vjp(autograd.split, x1)[1]((x1, x2))
     return {
-        "add_back": all(bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1))),
+        "add_back": all(bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1), strict=False)),
         "split_back": bool((split_back[0] == autograd.add(x1, x2)).all()),
     }

@@ -35,7 +35,7 @@ def value(name: str, held: Any) -> RenderableType:
     if not hasattr(held, "shape"):
         return Text.assemble((name, "bold"), f" = {held}")
     array = np.asarray(held)
-    if array.ndim == 0 or array.ndim == 1 and len(array) <= LONG:
+    if array.ndim == 0 or (array.ndim == 1 and len(array) <= LONG):
         inside = number(array) if array.ndim == 0 else f"[{', '.join(map(number, array))}]"
         return Text.assemble((name, "bold"), f" = {inside}")
     if array.ndim == 2 and array.shape[1] <= LONG:
