@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -65,13 +66,19 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
             "Write jaxconv.accelerate(fun), and call what it returns",
         )
 
-    @functools.wraps(fun)
     def accelerated(*args: P.args, **kwargs: P.kwargs) -> R:
         def call(args, kwargs):
             return fun(*args, **kwargs)
 
         return replay(call, _rename, args, kwargs)
 
+    # No __wrapped__: Equinox takes a function that has one for a transformed module and warns.
+    functools.update_wrapper(accelerated, fun, updated=())
+    del accelerated.__wrapped__
+    try:
+        accelerated.__signature__ = inspect.signature(fun)
+    except (TypeError, ValueError):  # a builtin may have none
+        pass
     return accelerated
 
 

@@ -120,8 +120,8 @@ def fold(
             f"input {input.shape} with {input.shape[-1]}",
             "Change output_size or the input's last dimension",
         )
-    input.shape[-2] // taps
-    columns = input.reshape(*input.shape[:-2], -1, *blocks.kernel, *blocks.out)
+    channels = input.shape[-2] // taps
+    columns = input.reshape(*input.shape[:-2], channels, *blocks.kernel, *blocks.out)
     return _image(columns, blocks.windows(columns.ndim - 4), size)
 
 

@@ -104,7 +104,7 @@ def places(x: Array, windows: Sequence[Window]) -> Array:
     for w in reversed(windows):
         x, tap = first_maximum(x, w)
         place = pick(place, tap, w)
-    return place.astype(jnp.int_)
+    return place.astype(jnp.asarray(0).dtype)  # int64 only where x64 is on
 
 
 def first_maximum(x: Array, w: Window) -> tuple[Array, Array]:
