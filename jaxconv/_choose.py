@@ -113,7 +113,7 @@ def refusal(method: Method, form: Form) -> str | None:
 
 def seconds_of(method: Method, form: Form) -> float:
     """The fitted estimate for `method`, or its own where its like was not measured."""
-    fitted = None if method.composite else estimate(method.name, form)
+    fitted = estimate(method.name, form)
     return method.cost(form) if fitted is None else fitted
 
 

@@ -21,9 +21,6 @@ from jaxconv import _compat
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
 
-# Widths at which a product or a vector loop runs full: narrower ones are padded up to this.
-LANES = 16
-
 
 def features(form: Form) -> tuple[float, ...]:
     """The quantities of the model, in its order."""
@@ -37,14 +34,14 @@ def features(form: Form) -> tuple[float, ...]:
 def category(form: Form) -> str:
     """The class of convolution that a row of coefficients is for."""
     if form.groups > 1:
-        return "depthwise" if form.depthwise else "grouped"
-    if max(form.lhs_dilation) > 1:
-        return "dilated"
-    if form.taps == 1:
-        return "pointwise"
-    if form.in_channels <= 4:
-        return "stem"
-    return "volume" if form.ndim == 3 else "dense"
+        name = "depthwise" if form.depthwise else "grouped"
+    elif form.taps == 1:
+        name = "pointwise"
+    elif form.in_channels <= 4:
+        name = "stem"
+    else:
+        name = ("sequence", "dense", "volume")[form.ndim - 1]
+    return f"{name}-dilated" if max(form.lhs_dilation) > 1 else name
 
 
 def row(method: str, form: Form) -> str:

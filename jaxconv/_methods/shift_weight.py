@@ -78,8 +78,11 @@ def _unravel(index: Array, sizes: tuple[int, ...]) -> list[Array]:
 def _last(x: Array, y: Array, form: Form) -> Array:
     """One input channel a group, channels last: (N, *K, O, G) accumulators, runs of positions."""
     n, groups, outputs, stride = form.batch, form.groups, form.out_channels, form.strides
-    x = pad_input(x, form)[..., None, :]
-    y = jnp.swapaxes(y.reshape(*y.shape[:-1], groups, outputs), -1, -2)
+    # No axis of size 1 in what the loop reads: XLA would give it a stride, and copy it all for that.
+    x = pad_input(x, form)
+    if outputs > 1:
+        y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)
+    y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
     reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)]
     *outer, width = form.out_spatial
     thin = (slice(None), *(slice(None, None, d) for d in form.dilation[:-1]))
@@ -87,11 +90,11 @@ def _last(x: Array, y: Array, form: Form) -> Array:
     def step(sums: tuple[Array], row: Array, start: Array, size: int) -> tuple[Array]:
         at = _unravel(row, tuple(outer))
         begin = [i * s for i, s in zip((*at, start), stride, strict=True)]
-        run = (n, *reach[:-1], (size - 1) * stride[-1] + reach[-1], 1, groups)
-        xs = lax.dynamic_slice(x, (0, *begin, 0, 0), run)[thin]
-        ys = lax.dynamic_slice(
-            y, (0, *at, start, 0, 0), (n, *(1 for _ in outer), size, outputs, groups)
-        )
+        run = (n, *reach[:-1], (size - 1) * stride[-1] + reach[-1], groups)
+        xs = lax.dynamic_slice(x, (0, *begin, 0), run)[thin][..., None, :]
+        places = (n, *(1 for _ in outer), size)
+        ys = lax.dynamic_slice(y, (0, *at, start, 0), (*places, outputs * groups))
+        ys = ys.reshape(*places, outputs, groups)
         terms = []
         for i in range(size):
             a = i * stride[-1]

@@ -237,9 +237,9 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Groups of few channels, an input that is not dilated."""
-    if form.groups == 1:
-        return "takes several groups"
+    """Groups of few channels or a small sum, an input that is not dilated."""
+    if form.groups == 1 and form.taps * form.in_channels > MOST_TERMS:
+        return f"takes several groups, or at most {MOST_TERMS} products for an output"
     if form.in_channels > MOST_CHANNELS:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
     if max(form.lhs_dilation) > 1:

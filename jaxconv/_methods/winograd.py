@@ -74,10 +74,11 @@ def mixed(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
 
 
 def kernel_tiles(w: Array, m: int) -> Array:
-    """G g G^T: (m + 2, m + 2, C, O)."""
-    g = TRANSFORMS[m][1]
-    rows = mixed(g, [w[i] for i in range(3)])
-    return jnp.stack([jnp.stack(mixed(g, [row[j] for j in range(3)])) for row in rows])
+    """G g G^T: ((m + 2)^2, C, O), as one product, so that w is read once, however it lies."""
+    g = TRANSFORMS[m][1].astype(np.float32)
+    both = np.einsum("ai,bj->abij", g, g).reshape(-1, 9)
+    tiles = jnp.matmul(both, w.reshape(9, -1), precision=lax.Precision.HIGHEST)
+    return tiles.reshape(-1, *w.shape[2:])
 
 
 def input_tiles(x: Array, tiles: tuple[int, int], m: int) -> Array:
@@ -111,7 +112,7 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     th, tw = (-(-out // m) for out in form.out_spatial)
     (top, _), (left, _) = form.padding
     c, o = form.in_channels, form.out_channels
-    u = kernel_tiles(w, m).reshape(-1, c, o)
+    u = kernel_tiles(w, m)
 
     def block(x: Array) -> Array:
         n, height, width, _ = x.shape

@@ -16,15 +16,16 @@ from rich.table import Table
 
 from jaxconv._choose import choose, view_of
 from jaxconv._cost import features, generation, row
-from jaxconv.cli.calibrate.fit import fit
+from jaxconv.cli.calibrate.fit import Sample, fit
 from jaxconv.cli.calibrate.measure import measure
-from jaxconv.cli.calibrate.sample import convolutions
+from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
 
 def calibrate(
     seconds: Annotated[float, typer.Option(help="How long to measure.", min=1)] = 60,
     seed: Annotated[int, typer.Option(help="Which random layers.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="Measure only this method.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Sample only this kind of layer.")] = None,
     data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
     output: Annotated[Path | None, typer.Option(help="Python file for the coefficients.")] = None,
 ) -> None:
@@ -37,23 +38,19 @@ def calibrate(
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=seconds)
-        for layer, direction, spec in convolutions(seed):
+        for layer, direction, spec in convolutions(seed, kind or ()):
             measured, wrong = measure(spec, only or ())
+            chosen = choose(spec)
             for line in wrong:
                 console.print(f"[red]{line}[/]")
-            samples = []
-            for (kind, method), took in measured.items():
-                form = view_of(spec, kind).form
-                samples.append((row(method, form), features(form), took))
             records.append(
                 {
                     "jax": generation(),
                     "kind": layer.kind,
                     "direction": direction,
                     "layer": layer._asdict(),
-                    "chosen": choose(spec).method,
-                    "seconds": {method: took for (_, method), took in measured.items()},
-                    "samples": samples,
+                    "chosen": f"{chosen.kind}/{chosen.method}",
+                    "seconds": {"/".join(name): took for name, took in measured.items()},
                 }
             )
             if data:  # at once: a long measurement may be interrupted
@@ -80,17 +77,35 @@ def report(records: list[dict]) -> Table:
         groups.setdefault((r["kind"], r["direction"]), []).append(r)
         groups.setdefault(("all", r["direction"]), []).append(r)
     for (kind, direction), found in sorted(groups.items()):
-        usable = [r for r in found if r["chosen"] in r["seconds"] and "lax" in r["seconds"]]
+        usable = [r for r in found if r["chosen"] in r["seconds"] and lax_of(r)]
         if not usable:
             continue
         took = [r["seconds"][r["chosen"]] for r in usable]
         best = [min(r["seconds"].values()) for r in usable]
-        lax = [r["seconds"]["lax"] for r in usable]
+        lax = [lax_of(r) for r in usable]
         ratios = [np.divide(took, best), np.divide(took, lax), np.divide(best, lax)]
         means = [math.exp(np.mean(np.log(r))) for r in ratios]
         cells = (means[0], means[1], ratios[1].max(), means[2])
         table.add_row(kind, direction, str(len(usable)), *(f"{c:.2f}" for c in cells))
     return table
+
+
+def lax_of(record: dict) -> float:
+    """The seconds of lax, 0 if it was not measured."""
+    found = record["seconds"]
+    return found.get("forward/lax", found.get("weight/lax", 0.0))
+
+
+def samples(records: list[dict]) -> list[Sample]:
+    """(row, features, seconds) of every measurement."""
+    found = []
+    for r in records:
+        spec = training(Layer(**r["layer"]))[r["direction"]]
+        for name, seconds in r["seconds"].items():
+            kind, method = name.split("/")
+            form = view_of(spec, kind).form
+            found.append((row(method, form), features(form), seconds))
+    return found
 
 
 def module(records: list[dict]) -> str:
@@ -103,8 +118,8 @@ def module(records: list[dict]) -> str:
     ]
     for version in ("0.10", "0.12"):
         lines.append(f'    "{version}": {{')
-        samples = [tuple(s) for r in records if r["jax"] == version for s in r["samples"]]
-        for name, coefficients in fit(samples).items():
+        measured = samples([r for r in records if r["jax"] == version])
+        for name, coefficients in fit(measured).items():
             numbers = ", ".join(f"{c:.4g}" for c in coefficients)
             lines.append(f'        "{name}": ({numbers}),')
         lines.append("    },")

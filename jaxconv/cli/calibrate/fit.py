@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 
-# Rows with fewer measurements than this are left to the methods' own estimates.
-LEAST_SAMPLES = 6
+# Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
+LEAST_SAMPLES = 5
+# What a measurement in the other layout counts: few rows have enough of their own.
+OTHER_LAYOUT = 0.35
+
+Sample = tuple[str, tuple[float, ...], float]
 
 
-def fit(samples: list[tuple[str, tuple[float, ...], float]]) -> dict[str, tuple[float, ...]]:
-    """Coefficients for each row name, from (row, features, seconds)."""
-    by_row: dict[str, list[Any]] = defaultdict(list)
+def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
+    """Coefficients by row name (`method/kind/layout/category`)."""
+    found: dict[tuple[str, ...], list[tuple[str, tuple[float, ...], float]]] = defaultdict(list)
     for row, quantities, seconds in samples:
-        by_row[row].append((quantities, seconds))
-    return {
-        row: tuple(float(f"{c:.4g}") for c in positive(*map(np.array, zip(*found, strict=True))))
-        for row, found in sorted(by_row.items())
-        if len(found) >= LEAST_SAMPLES
-    }
+        method, kind, layout, category = row.split("/")
+        found[method, kind, category].append((layout, quantities, seconds))
+    rows = {}
+    for (method, kind, category), measured in found.items():
+        if len(measured) < LEAST_SAMPLES:
+            continue
+        layouts, quantities, seconds = map(np.array, zip(*measured, strict=True))
+        for layout in ("first", "last"):
+            weights = np.where(layouts == layout, 1.0, OTHER_LAYOUT)
+            solution = positive(quantities, seconds, weights)
+            name = f"{method}/{kind}/{layout}/{category}"
+            rows[name] = tuple(float(f"{c:.4g}") for c in solution)
+    return dict(sorted(rows.items()))
 
 
-def positive(quantities: np.ndarray, seconds: np.ndarray, rounds: int = 20000) -> np.ndarray:
-    """min |quantities c / seconds - 1|^2 over c >= 0, then the median error scaled away.
+def positive(quantities: np.ndarray, seconds: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """min sum trust |quantities c / seconds - 1| over c >= 0, then the median error scaled away.
 
     Lawson and Hanson's active set method ("Solving Least Squares Problems", 1974, chapter 23) as
     SciPy has it; seconds differ by orders of magnitude, hence the relative errors.
@@ -36,7 +46,14 @@ def positive(quantities: np.ndarray, seconds: np.ndarray, rounds: int = 20000) -
     weights = np.ones(len(seconds))
     solution = np.zeros(quantities.shape[1])
     for _ in range(8):  # a few rounds of reweighting: errors count by their size, not its square
-        solution = nnls(scaled / sizes * weights[:, None], weights, maxiter=rounds)[0] / sizes
+        heavy = weights * np.sqrt(trust)
+        solution = nnls(scaled / sizes * heavy[:, None], heavy, maxiter=20000)[0] / sizes
         error = np.abs(np.log(np.maximum(scaled @ solution, 1e-3)))
         weights = 1 / np.sqrt(np.maximum(error, 0.05))
-    return solution / np.median(scaled @ solution)
+    return solution / _median(scaled @ solution, trust)
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    half = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+    return float(values[order[half]])

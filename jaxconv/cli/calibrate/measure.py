@@ -20,6 +20,13 @@ from jaxconv._tune import interleaved
 # Methods estimated at more than this many times the best are left out, and what runs longer than
 # SLOW seconds is timed once.
 HOPELESS, SLOW = 6.0, 0.05
+# lax is measured too, unless it is estimated to take longer than this.
+LAX_SECONDS = 0.3
+
+
+def is_lax(option: Option) -> bool:
+    """Whether it is lax, and worth waiting for."""
+    return option.method == "lax" and option.seconds < LAX_SECONDS
 
 
 def measure(
@@ -31,7 +38,7 @@ def measure(
     if only:
         worth = [o for o in considered if o.method in only]
     else:
-        worth = [o for o in considered if o.seconds <= limit or o.method == "lax"]
+        worth = [o for o in considered if o.seconds <= limit or is_lax(o)]
     rng = np.random.default_rng(0)
     lhs = jnp.asarray(rng.standard_normal(spec.lhs_shape, np.float32))
     rhs = jnp.asarray(rng.standard_normal(spec.rhs_shape, np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import jax
@@ -82,10 +82,12 @@ class Layer(NamedTuple):
         )
 
 
-def layer(rng: random.Random) -> Layer:
-    """One random layer of bearable size."""
+def layer(rng: random.Random, kinds: Collection[str] = ()) -> Layer:
+    """One random layer of bearable size, of one of `kinds` if there are any."""
     while True:
         found = _draw(rng)
+        if kinds and found.kind not in kinds:
+            continue
         x, w = found.shapes()
         try:
             y = jax.eval_shape(found.convolve, x, w)
@@ -150,16 +152,22 @@ def _draw(rng: random.Random) -> Layer:
     return Layer(kind, layout, batch, c_in, c_out, groups, size, kernel, stride, dilation, up, pad)
 
 
-def convolutions(seed: int) -> Iterator[tuple[Layer, str, ConvSpec]]:
+def training(found: Layer) -> dict[str, ConvSpec]:
+    """The convolutions of the layer's training step, by direction."""
+    x, w = found.shapes()
+
+    def step(x, w, g):
+        y, pull = jax.vjp(found.convolve, x, w)
+        return y, pull(g)
+
+    steps = explanation(step, x, w, jax.eval_shape(found.convolve, x, w))
+    return {c.direction: c.spec for c in steps}
+
+
+def convolutions(seed: int, kinds: Collection[str] = ()) -> Iterator[tuple[Layer, str, ConvSpec]]:
     """Without end: a layer, a direction of its training step, and the convolution there."""
     rng = random.Random(seed)
     while True:
-        found = layer(rng)
-        x, w = found.shapes()
-
-        def step(x, w, g, found=found):
-            y, pull = jax.vjp(found.convolve, x, w)
-            return y, pull(g)
-
-        for c in explanation(step, x, w, jax.eval_shape(found.convolve, x, w)):
-            yield found, c.direction, c.spec
+        found = layer(rng, kinds)
+        for direction, spec in training(found).items():
+            yield found, direction, spec
