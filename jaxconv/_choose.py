@@ -25,7 +25,7 @@ from jaxconv._methods._base import Method
 from jaxconv._spec import ConvSpec
 
 # What another method must be estimated to save before lax is left: estimates err, lax is the norm.
-MARGIN = 0.97
+MARGIN = 0.9
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
 

@@ -30,7 +30,7 @@ COPY, BLOCK = 5e9, 1e-5
 
 
 def in_block(form: Form) -> int | None:
-    """How many groups a block takes: the fewest for few, wide blocks; None if there are too many."""
+    """How many groups a block takes: the fewest for few and wide blocks, or None."""
     for size in range(1, MOST_IN_BLOCK + 1):
         wide = size * min(form.in_channels, form.out_channels) >= WIDTH or size == form.groups
         if form.groups % size == 0 and form.groups // size <= MOST_BLOCKS and wide:

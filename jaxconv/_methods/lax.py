@@ -79,7 +79,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def cost(form: Form) -> float:
-    """What XLA takes, by rule of thumb; the fitted models are in `_lax_cost_*.py`."""
+    """What XLA takes, by rule of thumb; the fitted model is in `_calibration.py`."""
     return 1e-5 + 2 * form.macs / 100e9
 
 

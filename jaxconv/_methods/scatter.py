@@ -2,13 +2,15 @@
 
 Read the other way round, y[p] = sum_k xd[p + k d - lo] w[k] says that the input position i sends
 x[i] w[k] to the output at i L - k d + lo. All the x[i] w[k] together are one product,
-(positions of x, C) @ (C, K*O), with no zero multiplied however large the dilation L of x is; the rest
-is a sum of shifted slices. Outputs with the same remainder by L (a phase) receive the same taps:
+(positions of x, C) @ (C, K*O), with no zero multiplied however large the dilation L of x is; the
+rest is a sum of shifted slices. Outputs with the same remainder by L (a phase) receive the same
+taps:
 
     y[L m + r] = sum of z[m + (r + k d - lo)/L, k] over the taps k for which that is an integer.
 
-It suits transposed convolutions and input gradients of strided ones, and few output channels. Where
-no output receives more than one tap (kernel <= L), there is nothing to add: a product and a reshape.
+It suits transposed convolutions and input gradients of strided ones, and few output channels.
+Where no output receives more than one tap (kernel <= L), there is nothing to add: a product and a
+reshape.
 
 Source: col2im in Caffe's deconvolution layer, Y. Jia et al., 2014; overlap-add of a transposed
 convolution, V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
@@ -151,7 +153,7 @@ def spread(z: Array, form: Form) -> Array:
     batch = z.shape[0]
     z = z.reshape(batch, *form.spatial, *form.kernel, form.out_channels)
     z = jnp.flip(z, [form.ndim + 1 + dim for dim in range(form.ndim) if form.kernel[dim] > 1])
-    # One dimension after the other keeps the rank low: (S_1, ..., S_n, K_n, O) -> (..., S_n*K_n, O).
+    # One dimension after the other keeps the rank low: (S_1, .., S_n, K_n, O) -> (.., S_n*K_n, O).
     z = z.reshape(batch, *form.spatial, -1)
     for dim in range(form.ndim):
         axis, k, step, n = 1 + dim, form.kernel[dim], form.lhs_dilation[dim], form.spatial[dim]

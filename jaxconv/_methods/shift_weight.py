@@ -78,7 +78,7 @@ def _unravel(index: Array, sizes: tuple[int, ...]) -> list[Array]:
 def _last(x: Array, y: Array, form: Form) -> Array:
     """One input channel a group, channels last: (N, *K, O, G) accumulators, runs of positions."""
     n, groups, outputs, stride = form.batch, form.groups, form.out_channels, form.strides
-    # No axis of size 1 in what the loop reads: XLA would give it a stride, and copy it all for that.
+    # No axis of size 1 in what the loop reads: XLA would copy it all to give that axis a stride.
     x = pad_input(x, form)
     if outputs > 1:
         y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)

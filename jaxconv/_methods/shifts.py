@@ -38,6 +38,8 @@ MOST_CHANNELS = 16
 MASKED_TERMS = 9
 # A padded copy of at least so many bytes is avoided.
 LARGE = 2**20
+# Channels last, up to this many output channels a transpose to channels first is worth its time.
+FEW = 16
 # Multiply-adds a second in each layout, bytes a second, seconds of a call; two AVX-512 cores.
 FIRST_RATE, LAST_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
 
@@ -232,8 +234,14 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y = sum over taps and channels of a group of (shifted x) * (weights)."""
     w = w.reshape(*form.kernel, form.in_channels, form.groups, form.out_channels)
     x, w = x.astype(form.accumulator), w.astype(form.accumulator)
-    y = _first(x, w, form) if form.layout == "first" else _last(x, w, form)
+    y = _first(x, w, form) if by_rows(form) else _last(x, w, form)
     return y.astype(form.out_dtype)
+
+
+def by_rows(form: Form) -> bool:
+    """Whether the lanes are a row of pixels: channels first, or groups too few for the lanes."""
+    few = form.groups > 1 and form.groups * form.out_channels <= FEW < form.out_spatial[-1]
+    return form.layout == "first" or few
 
 
 def supports(form: Form) -> str | None:

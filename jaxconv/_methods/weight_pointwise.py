@@ -26,7 +26,7 @@ LARGE = 128
 # its loops cost more, and 0.10's batched products do.
 BATCHED = 1 << 21
 # Multiply-adds a second of a wide product and bytes a second of a copy, for JAX 0.10 and 0.12, and
-# seconds of a call; measured in the same runs as `_lax_cost_weight`.
+# seconds of a call.
 OLD, NEW, CALL = (42e9, 4.3e9), (58e9, 2e9), 1e-4
 
 

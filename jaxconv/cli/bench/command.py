@@ -43,6 +43,10 @@ def bench(
     torch: Annotated[
         bool, typer.Option(help="Time PyTorch too, in a process of its own, if it is installed.")
     ] = True,
+    torch_python: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", help="The Python that has PyTorch, if not this one."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all results.")
     ] = None,
@@ -81,8 +85,8 @@ def bench(
     results = []
     with ExitStack() as stack:
         worker = None
-        if torch and torch_available():
-            worker = stack.enter_context(TorchWorker())
+        if torch and (torch_python or torch_available()):
+            worker = stack.enter_context(TorchWorker(torch_python))
         about = machine(worker) | {"date": date.today().isoformat(), "rounds": rounds}
         for line in render.heading(about):
             console.print(line, highlight=False)

@@ -31,13 +31,17 @@ def torch_available() -> bool:
 class TorchWorker:
     """A process that runs PyTorch's side of the benchmarks."""
 
-    def __init__(self):
-        """Starts the process; it imports torch at its first request."""
+    def __init__(self, python: str | Path | None = None):
+        """Starts the process; it imports torch at its first request.
+
+        Args:
+            python: The interpreter that has PyTorch; this one if None.
+        """
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "KMP_", "GOMP_"))}
         root = str(Path(__file__).resolve().parents[3])
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jaxconv.cli.bench.torch_process"],
+            [str(python or sys.executable), "-m", "jaxconv.cli.bench.torch_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
