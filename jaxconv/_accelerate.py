@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from jaxconv import _compat
 from jaxconv._errors import fail
@@ -66,9 +66,11 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
             "Write jaxconv.accelerate(fun), and call what it returns",
         )
 
+    unchecked: Any = fun  # inside, called with what replay hands on
+
     def accelerated(*args: P.args, **kwargs: P.kwargs) -> R:
-        def call(args, kwargs):
-            return fun(*args, **kwargs)
+        def call(args: Any, kwargs: Any) -> Any:
+            return unchecked(*args, **kwargs)
 
         return replay(call, _rename, args, kwargs)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.core
 from jax._src import core as _core
 from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir

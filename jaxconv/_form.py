@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,7 @@ class Form:
     weight_first: bool
     dtype: np.dtype
     out_dtype: np.dtype
-    precision: object = None
+    precision: Any = None
     examples: int = 1
 
     @property
@@ -156,7 +157,7 @@ class View:
     give: Callable[[Array], Array]
 
 
-def _layout(spec: Shape) -> str:
+def _layout(spec: Sequence[int]) -> str:
     """Say "first" if the feature dimension lies before the last spatial one in memory."""
     return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) else "last"
 
@@ -171,7 +172,7 @@ def _merge(x: Array, axis: int) -> Array:
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
-def _place(y: Array, out_spec: Shape) -> Array:
+def _place(y: Array, out_spec: Sequence[int]) -> Array:
     """y with logical order (batch, feature, *spatial) in the order of `out_spec`."""
     return y.transpose(tuple(np.argsort(out_spec)))
 

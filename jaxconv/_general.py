@@ -98,7 +98,7 @@ def conv_general_dilated(
     def rename(eqn: Any) -> Any:
         new = ours(eqn)
         if new is not eqn and method != "auto":
-            spec = ConvSpec.of(*(v.aval for v in eqn.invars), eqn.params)
+            spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, eqn.params)
             check_supported("conv_general_dilated", method, spec)
         return new
 

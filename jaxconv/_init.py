@@ -24,7 +24,7 @@ def init_conv(
     groups: int = 1,
     bias: bool = True,
     dtype: Any = jnp.float32,
-) -> dict[str, Array | None]:
+) -> dict[str, Any]:
     """Weight and bias of a convolution, drawn as `torch.nn.Conv1d` to `Conv3d` draw them.
 
     Uniform within 1/sqrt(fan_in), with fan_in = in_channels/groups * prod(kernel_size): what
@@ -71,7 +71,7 @@ def init_conv_transpose(
     groups: int = 1,
     bias: bool = True,
     dtype: Any = jnp.float32,
-) -> dict[str, Array | None]:
+) -> dict[str, Any]:
     """Weight and bias of a transposed convolution, as `torch.nn.ConvTranspose1d` to 3d draw them.
 
     As `init_conv`, with weight (C_in, C_out/groups, *K) and PyTorch's fan_in of that shape,

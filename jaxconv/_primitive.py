@@ -42,7 +42,7 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
         or _compat.partitioned(ctx)
     ):
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
-    spec = ConvSpec.of(*ctx.avals_in, params)
+    spec = ConvSpec.of(ctx.avals_in[0], ctx.avals_in[1], params)
     choice = decide(spec, method) if spec.is_static else None
     if choice is None or choice.method == "lax":
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)

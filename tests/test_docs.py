@@ -1,10 +1,10 @@
-"""The site's pages: every block of code runs, and gives the output that is shown.
+"""The README and the site's pages: every block of code runs, and gives the output that is shown.
 
-A block of `pycon` is run as doctest runs it. The blocks of a page share their names; those in its PyTorch
-tabs run apart from the others. Two comments in a page change this:
+A block of `pycon` is run as doctest runs it. The blocks of a page share their names; those in its
+PyTorch tabs run apart from the others. Two comments in a page change this:
 
-    <!-- requires: keras -->                        the page's examples need this package
-    <!-- not executed: trains for an hour -->       stands before a block of `python` that is only read
+    <!-- requires: keras -->                     the page's examples need this package
+    <!-- not executed: trains for an hour -->    before a block of `python` that is only read
 """
 
 import dataclasses
@@ -17,16 +17,28 @@ from pathlib import Path
 import pytest
 
 import jaxconv
+from jaxconv import autograd
 
 DOCS = Path(__file__).parent.parent / "docs"
+README = DOCS.parent / "README.md"
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")
     if not {"build", "_build"} & set(page.relative_to(DOCS).parts)
 )
+ALL = [README, *PAGES]
 # Languages of blocks that hold no code of ours to run.
-NOT_CODE = {"text", "console", "{math}", "{raw}", "{toctree}", "{jaxconv-figure}", "{eval-rst}"}
-NOT_CODE |= {"{jaxconv-methods}", "{jaxconv-method-pages}"}
+NOT_CODE = {
+    "text",
+    "console",
+    "sh",
+    "{math}",
+    "{raw}",
+    "{toctree}",
+    "{jaxconv-figure}",
+    "{eval-rst}",
+}
+NOT_CODE |= {"{jaxconv-methods}", "{jaxconv-method-pages}", "{jaxconv-bench}"}
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -60,12 +72,16 @@ def blocks(page):
     return found
 
 
+def _name(page):
+    return page.name if page == README else str(page.relative_to(DOCS))
+
+
 def tracks():
     """(page, whether PyTorch's) for each run of examples."""
-    for page in PAGES:
+    for page in ALL:
         code = [block for block in blocks(page) if block.language == "pycon"]
         for torch in sorted({block.torch for block in code}):
-            name = str(page.relative_to(DOCS)) + (" (PyTorch)" if torch else "")
+            name = _name(page) + (" (PyTorch)" if torch else "")
             yield pytest.param(page, torch, id=name)
 
 
@@ -97,7 +113,7 @@ def test_examples(page, torch, monkeypatch, tmp_path):
     assert not runner.failures, "".join(told)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", ALL, ids=_name)
 def test_every_block_of_code_is_run(page):
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
@@ -121,7 +137,7 @@ def test_figures_exist():
 
 def test_every_public_name_stands_in_the_site():
     text = "".join(page.read_text() for page in PAGES)
-    names = [*jaxconv.__all__, *jaxconv.autograd.__all__]
+    names = [*jaxconv.__all__, *autograd.__all__]
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 

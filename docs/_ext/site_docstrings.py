@@ -1,7 +1,7 @@
 """Docstrings as they are written here, made into what Sphinx reads.
 
-They use single backticks for code, stars for multiplication and for `*args`, and indented lines for formulas,
-without reStructuredText's marks.
+They use single backticks for code, stars for multiplication and for `*args`, and indented lines for
+formulas, without reStructuredText's marks.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The directive `jaxconv-figure`: a figure of `jaxconv.plots.gallery`, drawn when the site is built.
+"""The directive `jaxconv-figure`: a figure of `jaxconv.plots.gallery`, drawn as the site is built.
 
     ```{jaxconv-figure} sliding
     A caption; that of the gallery if there is none.

@@ -20,9 +20,8 @@ class JaxconvMethods(SphinxDirective):
             forms = "input and weight" if method.weight else "input; the weight's is another's"
             exact = "yes" if method.exact else "no"
             auto = "yes" if method.auto else "for teaching"
-            lines.append(
-                f"| [{method.name}](#{method.name}) | {method.summary} | {forms} | {exact} | {auto} |"
-            )
+            name = f"[{method.name}](#{method.name})"
+            lines.append(f"| {name} | {method.summary} | {forms} | {exact} | {auto} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -35,7 +34,9 @@ class JaxconvMethodPages(SphinxDirective):
 
         lines: list[str] = []
         for name, method in jaxconv.methods.items():
-            module = inspect.getmodule(method.forward or method.weight)
+            compute = method.forward or method.weight
+            # winograd's are partials, which have functools for their module.
+            module = inspect.getmodule(getattr(compute, "func", compute))
             head, _, text = inspect.getdoc(module).partition("\n")
             source = inspect.getsource(module).rstrip()
             lines += [f"### {name}", "", _escaped(head.partition(": ")[2].capitalize()), ""]

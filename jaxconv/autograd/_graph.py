@@ -300,7 +300,7 @@ class _Builder:
         # A result that is thrown away is no node, unless nothing else shows the operation.
         used = [n for n, v in zip(results, eqn.outvars, strict=True) if not isinstance(v, DropVar)]
         self.nodes += used or results[:1]
-        self.stacks.update(dict.fromkeys(used or results[:1], stack))
+        self.stacks.update({node: stack for node in used or results[:1]})
         return results
 
     def _constant(self, key: Any, aval: Any, value: Any) -> Node:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
 
@@ -23,7 +24,7 @@ def kind(x: Any) -> str:
 
 def differentiable(dtype: Any) -> bool:
     """Whether values of this dtype carry a gradient."""
-    return jax.dtypes.issubdtype(dtype, np.inexact)
+    return jnp.issubdtype(dtype, np.inexact)
 
 
 def is_array(x: Any) -> bool:

@@ -292,7 +292,7 @@ def _check_input(name: str, path: str, leaf: Any, holomorphic: bool, allow_int: 
             "Mark other arguments with argnums, or close over this one",
         )
     dtype = jnp.result_type(leaf)
-    if holomorphic and not jax.dtypes.issubdtype(dtype, np.complexfloating):
+    if holomorphic and not jnp.issubdtype(dtype, np.complexfloating):
         raise fail(
             TypeError,
             name,
@@ -346,7 +346,7 @@ def _check_output(name: str, output: Any, holomorphic: bool) -> None:
             "Reduce it, e.g. with jnp.sum, or take jax.jacrev or jax.vjp",
         )
     dtype = jnp.result_type(output)
-    complex_ = jax.dtypes.issubdtype(dtype, np.complexfloating)
+    complex_ = jnp.issubdtype(dtype, np.complexfloating)
     if holomorphic and not complex_:
         rule, remedy = (
             "fun must return a complex output with holomorphic=True",

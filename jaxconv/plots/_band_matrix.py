@@ -17,8 +17,8 @@ def band_matrix(matrix: Any, x: Any = None, *, theme: ThemeName = "light") -> Fi
     """Draws a matrix with its zeros faint, one row framed; with x also the product y = A x.
 
     Args:
-      matrix: (rows, columns), such as `jaxconv.conv_matrix(...).todense()`. Up to 24 rows and columns
-        are drawn number by number, larger ones as a picture.
+      matrix: (rows, columns), such as `jaxconv.conv_matrix(...).todense()`. Up to 24 rows and
+        columns are drawn number by number, larger ones as a picture.
       x: (columns,), or None.
       theme: "light" or "dark".
 

@@ -44,7 +44,7 @@ def padding_2d(
       >>> import numpy as np
       >>> from jaxconv import plots
       >>> fig = plots.padding_2d(np.ones((4, 6)), np.ones((3, 5)), padding=(1, 2))
-      >>> fig.axes[1].get_title()
+      >>> fig.axes[1].get_title("left")
       'y: 4 \u00d7 6'
     """
     x, kernel = np.asarray(x, np.float32), np.asarray(kernel, np.float32)
@@ -56,7 +56,7 @@ def padding_2d(
     y = np.asarray(
         conv2d(x[None, None], kernel[None, None], stride=stride, padding=padding, dilation=dilation)
     )[0, 0].round(5)
-    theme = current()
+    colours = current()
     height, width = (n + 2 * p for n, p in zip(x.shape, padding, strict=True))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=True)]
     widths = [width + 0.6, y.shape[1] + 0.6]
@@ -64,7 +64,7 @@ def padding_2d(
     left, right = fig.subplots(1, 2, width_ratios=widths)
     _grid(left, np.pad(x, [(p, p) for p in padding]), padding)
     ends = [(n - 1) * s for n, s in zip(y.shape, stride, strict=True)]
-    for (down, across), colour in (((0, 0), theme.orange), (tuple(ends), theme.purple)):
+    for (down, across), colour in (((0, 0), colours.orange), (tuple(ends), colours.purple)):
         outline(left, across, height - down - reach[0], reach[1], reach[0], colour)
         for i in range(kernel.shape[0]):
             for j in range(kernel.shape[1]):
@@ -73,8 +73,8 @@ def padding_2d(
     left.set_title(f"x: {x.shape[0]} \u00d7 {x.shape[1]}, with padding {height} \u00d7 {width}")
     blank(left, (-0.3, width + 0.3), (-0.3, height + 0.3))
     _grid(right, y, (0, 0))
-    outline(right, 0, y.shape[0] - 1, 1, 1, theme.orange)
-    outline(right, y.shape[1] - 1, 0, 1, 1, theme.purple)
+    outline(right, 0, y.shape[0] - 1, 1, 1, colours.orange)
+    outline(right, y.shape[1] - 1, 0, 1, 1, colours.purple)
     right.set_title(f"y: {y.shape[0]} \u00d7 {y.shape[1]}")
     blank(right, (-0.3, y.shape[1] + 0.3), (-0.3, y.shape[0] + 0.3))
     lines = [
@@ -83,22 +83,23 @@ def padding_2d(
             "HW", x.shape, kernel.shape, stride, padding, dilation, y.shape, strict=True
         )
     ]
-    fig.supxlabel("\n".join(lines), fontsize=10.5, color=theme.ink)
+    fig.supxlabel("\n".join(lines), fontsize=10.5, color=colours.ink)
     return fig
 
 
 def _grid(axes: Axes, values: np.ndarray, padding: Pair) -> None:
-    theme = current()
+    colours = current()
     rows, columns = values.shape
     scale = float(np.abs(values).max()) or 1.0
     for i in range(rows):
         for j in range(columns):
             outside = min(i, rows - 1 - i) < padding[0] or min(j, columns - 1 - j) < padding[1]
             value = float(values[i, j])
+            shade = colours.diverging(0.5 + 0.33 * value / scale)
             cell(
                 axes, j, rows - 1 - i, number(value), dashed=outside, size=8,
-                fill=theme.background if outside else theme.diverging(0.5 + 0.33 * value / scale),
-                colour=theme.muted if outside else None,
+                fill=colours.background if outside else shade,
+                colour=colours.muted if outside else None,
             )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def receptive_field(
 
     Example:
       >>> from jaxconv import plots
-      >>> plots.receptive_field([3, 3]).axes[0].get_title()
+      >>> plots.receptive_field([3, 3]).axes[0].get_title("left")
       'one unit of layer 2 sees 5 samples'
     """
     strides = strides or [1] * len(kernel_sizes)

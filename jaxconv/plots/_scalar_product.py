@@ -43,7 +43,7 @@ def scalar_product(x: Any, kernel: Any, *, position: int = 0, theme: ThemeName =
         raise ValueError(
             f"scalar_product: position must be from 0 to n - k = {n - k}; got {position}."
         )
-    theme = current()
+    colours = current()
     window = x[:, position : position + k]
     products = window * kernel
     sums = products.sum(1)
@@ -54,18 +54,18 @@ def scalar_product(x: Any, kernel: Any, *, position: int = 0, theme: ThemeName =
     top = 1.7 * channels + 1.3
     heads = ("signal x", "kernel w", "products", "sum")
     for start, head in zip(starts, heads, strict=True):
-        axes.text(start, top + 0.35, head, fontsize=10.5, color=theme.muted, va="bottom")
+        axes.text(start, top + 0.35, head, fontsize=10.5, color=colours.muted, va="bottom")
     for c in range(channels):
         y = top - 1 - 1.7 * c
-        colour = theme.cycle[c % len(theme.cycle)]
+        colour = colours.cycle[c % len(colours.cycle)]
         for start, row, scale in zip(starts, (x[c], kernel[c], products[c]), scales, strict=False):
             for j, value in enumerate(row):
                 inside = start or position <= j < position + k
-                fill = theme.diverging(0.5 + 0.33 * float(value) / scale)
+                fill = colours.diverging(0.5 + 0.33 * float(value) / scale)
                 cell(
                     axes, start + j, y, number(float(value)),
-                    fill=fill if inside else theme.background,
-                    colour=None if inside else theme.muted,
+                    fill=fill if inside else colours.background,
+                    colour=None if inside else colours.muted,
                 )  # fmt: skip
         outline(axes, position, y, k, 1, colour)
         outline(axes, starts[1], y, k, 1, colour)
@@ -73,7 +73,7 @@ def scalar_product(x: Any, kernel: Any, *, position: int = 0, theme: ThemeName =
         axes.text(starts[2] - 0.7, y + 0.5, "=", ha="center", va="center", fontsize=13)
         axes.text(starts[3] - 0.7, y + 0.5, "\u03a3", ha="center", va="center", fontsize=12)
         cell(
-            axes, starts[3], y, number(float(sums[c])), fill=theme.panel, edge=colour, width=1.5,
+            axes, starts[3], y, number(float(sums[c])), fill=colours.panel, edge=colour, width=1.5,
             line=2,
         )  # fmt: skip
         axes.text(-0.35, y + 0.5, f"c={c}", ha="right", va="center", color=colour)
@@ -83,6 +83,6 @@ def scalar_product(x: Any, kernel: Any, *, position: int = 0, theme: ThemeName =
     blank(axes, (-1.7, starts[3] + 2.2), (-0.1, top + 1.4))
     axes.text(
         starts[3] + 1.5, 0.35, f"y[{position}] = {terms} = {number(float(sums.sum()))}",
-        ha="right", va="center", fontsize=11.5, color=theme.green, weight="bold",
+        ha="right", va="center", fontsize=11.5, color=colours.green, weight="bold",
     )  # fmt: skip
     return fig

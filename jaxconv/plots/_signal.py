@@ -33,7 +33,7 @@ def signal(
     Example:
       >>> import numpy as np
       >>> from jaxconv import plots
-      >>> plots.signal(np.sin(np.arange(100) / 5)).axes[0].get_title()
+      >>> plots.signal(np.sin(np.arange(100) / 5)).axes[0].get_title("left")
       'monophonic: x of shape (1, 100)'
     """
     x = np.asarray(x)

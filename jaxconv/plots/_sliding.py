@@ -176,7 +176,9 @@ def sliding_animation(
     Example:
       >>> from jaxconv import plots
       >>> film = plots.sliding_animation([1, 2, 3, 4], [1, -1])
-      >>> film.save("film.gif", writer="pillow")  # doctest: +SKIP
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     film.save(f"{folder}/film.gif", writer="pillow")
     """
     slide = _Slide("sliding_animation", x, kernel, stride, padding, dilation)
     fig = figure(0.46 * (slide.width + 2 + slide.text_width), 0.46 * HEIGHT)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.rcsetup import cycler
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,7 +74,7 @@ def themed(function: Callable[P, R]) -> Callable[P, R]:
                 f"{function.__name__}: theme must be one of {', '.join(THEMES)}; got {name!r}."
             )
         theme = THEMES[str(name)]
-        settings: dict[str, Any] = {
+        settings: Any = {
             "figure.facecolor": theme.background,
             "savefig.facecolor": theme.background,
             "axes.facecolor": theme.background,
@@ -85,7 +86,7 @@ def themed(function: Callable[P, R]) -> Callable[P, R]:
             "axes.labelsize": 10,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": matplotlib.cycler(color=theme.cycle),
+            "axes.prop_cycle": cycler(color=theme.cycle),
             "text.color": theme.ink,
             "xtick.color": theme.muted,
             "ytick.color": theme.muted,

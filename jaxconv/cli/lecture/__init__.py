@@ -1,1 +1,1 @@
-"""`python -m jaxconv lecture`: convolution and differentiation from the beginning, listing by listing."""
+"""`python -m jaxconv lecture`: convolution and differentiation, listing by listing."""

@@ -1,4 +1,4 @@
-"""The command `lecture`: every listing's code, what it gives, and whether it is the lecture's value."""
+"""The command `lecture`: every listing's code, what it gives, and whether the lecture agrees."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lecture(
         typer.Option(help="Write every figure of the lecture, light and dark, into this folder."),
     ] = None,
 ) -> int:
-    """Convolution and automatic differentiation from the beginning, each listing run and checked."""
+    """Convolution and automatic differentiation from the beginning, each listing run, checked."""
     from jaxconv.cli.lecture.listings import LISTINGS, SECTIONS
 
     if figures is not None and figures.exists() and not figures.is_dir():

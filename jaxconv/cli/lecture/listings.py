@@ -3,8 +3,8 @@
 The body of each function is what the terminal shows and what runs; `expected` holds the lecture's
 own numbers, worked out by hand or read off its PyTorch run.
 
-Source: NYU Deep Learning (DS-GA 1008), spring 2020, week 5 practicum, "Understanding convolutions and
-the automatic differentiation engine", Alfredo Canziani.
+Source: NYU Deep Learning (DS-GA 1008), spring 2020, week 5 practicum, "Understanding convolutions
+and the automatic differentiation engine", Alfredo Canziani.
 """
 
 from __future__ import annotations
@@ -361,6 +361,8 @@ def duals() -> dict[str, Any]:
     add_back = jax.vjp(autograd.add, x1, x2)[1](x1)
     split_back = jax.vjp(autograd.split, x1)[1]((x1, x2))
     return {
-        "add_back": all(bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1), strict=False)),
+        "add_back": all(
+            bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1), strict=False)
+        ),
         "split_back": bool((split_back[0] == autograd.add(x1, x2)).all()),
     }
