@@ -119,7 +119,9 @@ def source_in(path: Sequence[Any]) -> str:
     The program of a function JAX compiles for itself, such as jnp.round, is traced once for all
     callers: its equations have no line, the call has.
     """
-    return next(filter(None, map(_compat.source_of, reversed(path))), "")
+    known = next(filter(None, map(_compat.source_of, reversed(path))), "")
+    # JAX notes frames from where tracing began, so a mark that is traced itself has no caller.
+    return known or path[-1].params.get("defined", "")
 
 
 def fits(eqn: Any, inside: dict[str, Any]) -> bool:

@@ -22,6 +22,12 @@ def kind(x: Any) -> str:
     return f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
 
 
+def line_of(fun: Callable[..., Any]) -> str:
+    """Where a function is defined: "file.py:12", or ""."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code else ""
+
+
 def differentiable(dtype: Any) -> bool:
     """Whether values of this dtype carry a gradient."""
     return jnp.issubdtype(dtype, np.inexact)

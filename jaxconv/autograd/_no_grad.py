@@ -11,25 +11,26 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxconv._errors import fail
-from jaxconv.autograd._names import differentiable
+from jaxconv.autograd._names import differentiable, line_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # The identity with a name: jax.lax.stop_gradient would do the same and not say who asked for it.
 no_grad_p = Primitive("no_grad")
-no_grad_p.def_impl(lambda x: x)
-no_grad_p.def_abstract_eval(lambda x: x)
-mlir.register_lowering(no_grad_p, lambda ctx, x: [x])
+# `defined` is the line of the marked function, told where no line of a call is known.
+no_grad_p.def_impl(lambda x, *, defined: x)
+no_grad_p.def_abstract_eval(lambda x, *, defined: x)
+mlir.register_lowering(no_grad_p, lambda ctx, x, *, defined: [x])
 
 
-def _batch(args, dims):
-    return no_grad_p.bind(*args), dims[0]
+def _batch(args, dims, *, defined):
+    return no_grad_p.bind(*args, defined=defined), dims[0]
 
 
-def _derivative(primals, tangents):
+def _derivative(primals, tangents, *, defined):
     # The result goes through the mark again, which takes off the next of nested derivatives.
-    y = no_grad_p.bind(*primals)
+    y = no_grad_p.bind(*primals, defined=defined)
     return y, ad.Zero(jax.typeof(y).to_tangent_aval())
 
 
@@ -42,8 +43,8 @@ def no_grad(fun: Callable[P, R]) -> Callable[P, R]:
 
     The inputs are marked too, so nothing inside is differentiated or saved for a backward pass,
     not even what cannot be differentiated. Forward mode is stopped as well. Inside jit the mark is
-    gone after compilation. `grad` of this package names `no_grad` and the line of the call where
-    it is what cuts the way.
+    gone after compilation. `grad` of this package names `no_grad` where it is what cuts the way,
+    and the line of the call (of fun itself if JAX traced the call directly).
 
     Args:
       fun: any function of arrays; arguments and results may be nested in containers.
@@ -70,8 +71,12 @@ def no_grad(fun: Callable[P, R]) -> Callable[P, R]:
             "Give the function itself: no_grad(fun)(x)",
         )
 
+    defined = line_of(fun)
+
     def mark(x):
-        return no_grad_p.bind(x) if isinstance(x, jax.Array) and differentiable(x.dtype) else x
+        if isinstance(x, jax.Array) and differentiable(x.dtype):
+            return no_grad_p.bind(x, defined=defined)
+        return x
 
     @functools.wraps(fun)
     def unmarked(*args: P.args, **kwargs: P.kwargs) -> R:

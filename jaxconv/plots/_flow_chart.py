@@ -12,6 +12,7 @@ from jaxconv.plots._style import ThemeName, blank, bubble, current, figure, numb
 
 STEP, ROW = 2.9, 1.7
 WIDE, TALL = 2.0, 1.0
+MOST = 60
 
 
 @themed
@@ -29,13 +30,27 @@ def flow_chart(
     Returns:
       A matplotlib `Figure`.
 
+    Raises:
+      TypeError: graph is no `Graph`.
+      ValueError: it has more than 60 nodes.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxconv import autograd, plots
       >>> fig = plots.flow_chart(autograd.graph(lambda x: (x - 2) * 3)(jnp.ones(2)))
     """
-    colours = current()
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            f"flow_chart: graph must be a jaxconv.autograd.Graph; got a {type(graph).__name__}. "
+            "Pass autograd.graph(fun)(*args)."
+        )
     nodes = list(graph.nodes)
+    if len(nodes) > MOST:
+        raise ValueError(
+            f"flow_chart: graph must have at most {MOST} nodes; got {len(nodes)}. "
+            "Use graph.to_svg() or print(graph)."
+        )
+    colours = current()
     place = {id(node): i for i, node in enumerate(nodes)}
     depth: dict[int, int] = {}
     for node in nodes:

@@ -53,7 +53,7 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
 
     colours = current()
     n = len(a)
-    fig = figure(10.5, 3.2)
+    fig = figure(10.5, 2.9)
     panels = fig.subplots(1, 3)
     pictures = [
         ("add", [("x\u2081", a, to_a), ("x\u2082", b, to_b)], [("y", added, mean)],
@@ -81,15 +81,15 @@ def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) ->
     gap = 2.6
     middle = 0.0
     centre = width + gap
-    bubble(axes, centre, middle, 1.8, 1.1, fill=theme.panel, edge=theme.green)
-    axes.text(centre, middle, name, ha="center", va="center", weight="bold", fontsize=11, zorder=4)
+    bubble(axes, centre, middle, 2.1, 1.2, fill=theme.panel, edge=theme.green)
+    axes.text(centre, middle, name, ha="center", va="center", weight="bold", zorder=4)
     for arrays, left, forward in ((before, 0.0, True), (after, centre + gap, False)):
         heights = [0.0] if len(arrays) == 1 else [2.1, -2.1]
         for (label, values, gradient), y in zip(arrays, heights, strict=True):
             _arrays(axes, left, y, label, np.asarray(values), np.asarray(gradient))
             size = len(values) * PITCH
             near = left + size + 0.1 if forward else left - 0.1
-            far = centre - 0.95 if forward else centre + 0.95
+            far = centre - 1.1 if forward else centre + 1.1
             tilt = 0.0 if len(arrays) == 1 else np.sign(y) * 0.2
             up, down = (y + 0.55, tilt + 0.16), (y - 0.5, tilt - 0.16)
             if forward:
@@ -98,13 +98,12 @@ def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) ->
             else:
                 _arrow(axes, (far, up[1]), (near, up[0]), theme.blue)
                 _arrow(axes, (near, down[0]), (far, down[1]), theme.orange)
-    axes.set_title(name, loc="center", weight="bold")
     axes.text(centre, -3.9, said, ha="center", va="top", color=theme.orange, fontsize=10)
     # All panels are as wide as the widest, so that they have one scale.
     span = 2 * (width + gap)
     last = max(len(values) for _, values, _ in after) * PITCH
     spare = (span - (centre + gap + last)) / 2
-    blank(axes, (-0.3 - spare, span + 0.3 - spare), (-4.8, 4.0))
+    blank(axes, (-0.3 - spare, span + 0.3 - spare), (-4.8, 4.3))
 
 
 def _arrays(

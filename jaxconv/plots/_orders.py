@@ -175,7 +175,7 @@ def spectrum(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure:
         below.set_xlabel("frequency, cycles a sample")
     for column, sign in ((1, "\u00d7"), (2, "=")):
         axes[1, column].annotate(
-            sign, (-0.2, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=17
+            sign, (-0.33, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=17
         )
     axes[1, 0].set_ylabel("|transform|")
     return fig

@@ -69,7 +69,7 @@ def padding_2d(
         for i in range(kernel.shape[0]):
             for j in range(kernel.shape[1]):
                 at = across + j * dilation[1] + 0.5, height - down - i * dilation[0] - 0.5
-                left.plot(*at, "o", color=colour, markersize=11, alpha=0.25)
+                left.plot(*at, "o", color=colour, markersize=14, alpha=0.25, zorder=2)
     left.set_title(f"x: {x.shape[0]} \u00d7 {x.shape[1]}, with padding {height} \u00d7 {width}")
     blank(left, (-0.3, width + 0.3), (-0.3, height + 0.3))
     _grid(right, y, (0, 0))

@@ -109,7 +109,9 @@ def themed(function: Callable[P, R]) -> Callable[P, R]:
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that lays itself out."""
-    return Figure(figsize=(width, height), layout="constrained", dpi=110)
+    fig = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    fig.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    return fig
 
 
 def number(value: float) -> str:

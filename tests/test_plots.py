@@ -1,0 +1,109 @@
+"""Every figure function makes a Figure in both themes, and says what it cannot draw."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from jaxconv import autograd, plots
+
+GALLERY = plots.gallery()
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_gallery(name):
+    caption, draw = GALLERY[name]
+    assert caption
+    faces = []
+    for theme in ("light", "dark"):
+        figure = draw(theme)
+        assert isinstance(figure, Figure)
+        if theme == "light":
+            figure.savefig(io.BytesIO(), format="png", dpi=40)
+        faces.append(to_rgba(figure.get_facecolor()))
+    assert faces[0] != faces[1]
+
+
+def test_the_gallery_uses_every_function():
+    shown = {"ecg", "gallery", "sliding_animation"}
+    code = Path(plots._gallery.__file__).read_text()
+    assert [name for name in plots.__all__ if name not in shown and f"{name}(" not in code] == []
+
+
+def test_one_film(tmp_path):
+    film = plots.sliding_animation([0, 1, 3, 2], [1, -1], theme="dark")
+    film.save(tmp_path / "film.gif", writer="pillow")
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8")
+
+
+def test_a_figure_shows_its_own_numbers():
+    figure = plots.scalar_product(np.array([[5, 7, 11]]), np.array([[2, 3]]), position=1)
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert {"7", "11", "2", "3", "14", "33"} <= texts
+    assert any("47" in text for text in texts)
+
+
+def test_pyplot_is_left_alone():
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    plots.receptive_field([3, 3], theme="dark")
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+ONES = np.ones
+
+
+@pytest.mark.parametrize(
+    ("fun", "args", "options", "message"),
+    [
+        (plots.band_matrix, (ONES(3),), {}, r"band_matrix: matrix must have two axes; got \(3,\)"),
+        (plots.band_matrix, (ONES((2, 3)), ONES(2)), {}, r"x must be \(3,\).*got x \(2,\)"),
+        (
+            plots.feature_maps,
+            (ONES((2, 9)), ONES((1, 1, 3))),
+            {},
+            r"feature_maps: x must be \(c, n\) and weight \(m, c, k\)",
+        ),
+        (plots.gradient_paths, (ONES(3), ONES(2)), {}, r"got x1 \(3,\), x2 \(2,\)"),
+        (plots.padding_2d, (ONES(3), ONES((2, 2))), {}, "padding_2d: x and kernel must have two"),
+        (plots.phases, (ONES(3), ONES(2)), {"stride": 0}, "phases: stride must be at least 1"),
+        (plots.receptive_field, ([3, 3],), {"strides": [1]}, "one entry a layer.*got 2, 1 and 2"),
+        (plots.receptive_field, ([3, 0],), {}, "every entry must be at least 1"),
+        (plots.scalar_product, (ONES((2, 9)), ONES((1, 3))), {}, r"got x \(2, 9\)"),
+        (
+            plots.scalar_product,
+            (ONES((1, 5)), ONES((1, 3))),
+            {"position": 3},
+            "position must be from 0 to n - k = 2; got 3",
+        ),
+        (plots.shifted_slices, (ONES((2, 5)), ONES(3)), {}, "shifted_slices: x must be"),
+        (plots.window_matrix, (ONES(2), ONES(3)), {}, "window_matrix: x must be .* k <= n"),
+        (plots.spectrum, (ONES((2, 2)), ONES(2)), {}, "spectrum: x must be"),
+        (plots.signal, (ONES((1, 1, 5)),), {}, r"signal: x must be \(n,\) or \(c, n\)"),
+        (plots.sliding, (ONES((1, 5)), ONES(3)), {}, "sliding: x and kernel must have one axis"),
+        (plots.sliding, (ONES(5), ONES(3)), {"steps": 0}, "sliding: steps must be at least 1"),
+        (plots.sliding_animation, (ONES((1, 5)), ONES(3)), {}, "must have one axis"),
+        (plots.sliding, (ONES(5), ONES(3)), {"theme": "red"}, "sliding: theme must be one of"),
+    ],
+)
+def test_what_it_cannot_draw(fun, args, options, message):
+    with pytest.raises(ValueError, match=message):
+        fun(*args, **options)
+
+
+def test_flow_chart_of_a_large_graph_is_refused():
+    def deep(x):
+        for _ in range(200):
+            x = x * 2
+        return x
+
+    with pytest.raises(ValueError, match=r"flow_chart: graph must have at most 60 nodes; got 202"):
+        plots.flow_chart(autograd.graph(deep)(1.0))
+    with pytest.raises(TypeError, match=r"flow_chart: graph must be a .*Graph; got a function"):
+        plots.flow_chart(deep)
