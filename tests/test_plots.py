@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from jaxconv import autograd, plots
+from jaxconv.plots import _gallery
 
 GALLERY = plots.gallery()
 
@@ -29,7 +30,7 @@ def test_gallery(name):
 
 def test_the_gallery_uses_every_function():
     shown = {"ecg", "gallery", "sliding_animation"}
-    code = Path(plots._gallery.__file__).read_text()
+    code = Path(_gallery.__file__).read_text()
     assert [name for name in plots.__all__ if name not in shown and f"{name}(" not in code] == []
 
 

@@ -41,7 +41,11 @@ def is_array(x: Any) -> bool:
 def argument_names(fun: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
     """What the caller of `fun` knows its positional arguments as."""
     try:
-        parameters = list(inspect.signature(fun).parameters.values())
+        parameters = [
+            parameter
+            for parameter in inspect.signature(fun).parameters.values()
+            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
+        ]
     except (TypeError, ValueError):
         parameters = []
     names = []

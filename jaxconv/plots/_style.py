@@ -95,6 +95,8 @@ def themed(function: Callable[P, R]) -> Callable[P, R]:
             "grid.color": theme.faint,
             "font.family": ["DejaVu Sans"],
             "font.size": 10,
+            "figure.constrained_layout.w_pad": 0.1,
+            "figure.constrained_layout.h_pad": 0.1,
             "svg.hashsalt": "jaxconv",
         }
         _current.append(theme)
@@ -109,9 +111,7 @@ def themed(function: Callable[P, R]) -> Callable[P, R]:
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that lays itself out."""
-    fig = Figure(figsize=(width, height), layout="constrained", dpi=110)
-    fig.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    return fig
+    return Figure(figsize=(width, height), layout="constrained", dpi=110)
 
 
 def number(value: float) -> str:
