@@ -19,6 +19,7 @@ extensions = [
     "site_figures",
     "site_tables",
     "site_docstrings",
+    "site_bench",
 ]
 exclude_patterns = ["build", "_build", "_figures/README*"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]

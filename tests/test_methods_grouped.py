@@ -25,11 +25,12 @@ CASES = {
     "1-D s2 groups": (2, 3, 2, 2, (141,), (5,), (2,), ((2, 2),), (1,)),
     "3-D": (1, 3, 1, 1, (4, 5, 6), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
 }
-FORWARD = {"shifts": shifts.METHOD, "group_split": group_split.METHOD}
+SPLIT = {"group_split": group_split.METHOD, "group_blocks": group_split.BLOCKS}
+FORWARD = {"shifts": shifts.METHOD, **SPLIT}
 WEIGHT = {
     "shift_weight": shift_weight.METHOD,
     "group_products": group_products.METHOD,
-    "group_split": group_split.METHOD,
+    **SPLIT,
 }
 
 
@@ -144,7 +145,7 @@ def test_nan_and_inf_reach_what_they_meet(case, layout):
         with np.errstate(invalid="ignore"):
             want = np.isfinite(reference(a, b, form))
         for method in methods.values():
-            if method.supports(form) is None:
+            if method.exact and method.supports(form) is None:
                 got = np.isfinite(compute(method, form, a, b))
                 np.testing.assert_array_equal(got, want, err_msg=method.name)
 
@@ -167,6 +168,11 @@ def test_refusals():
     dilated = make(CASES["depthwise"], "forward", "last")
     dilated = Form(**{**vars(dilated), "lhs_dilation": (2, 2)})
     assert shifts.METHOD.supports(dilated) == "takes no dilated input"
-    dense = make((1, 1, 2, 2, (4,), (2,), (1,), ((0, 0),), (1,)), "weight", "last")
-    for method in (*FORWARD.values(), *WEIGHT.values()):
+    dense = make((1, 1, 2, 2, (80,), (70,), (1,), ((0, 0),), (1,)), "weight", "last")
+    for method in (*SPLIT.values(), *WEIGHT.values()):
         assert method.supports(dense) == "takes several groups"
+    assert "takes several groups, or at most 64 products" in shifts.METHOD.supports(dense)
+    few, many = (make((1, 2, c, c, (9,), (2,), (1,), ((0, 0),), (1,)), "forward", "last")
+                 for c in (4, 64))  # fmt: skip
+    assert group_split.METHOD.supports(few) == "takes few groups of many channels"
+    assert group_split.BLOCKS.supports(many) == "takes groups of few channels"

@@ -38,6 +38,7 @@ _TABLE = (
     shift_weight.METHOD,
     group_products.METHOD,
     group_split.METHOD,
+    group_split.BLOCKS,
     pointwise.METHOD,
     taps.METHOD,
     weight_pointwise.METHOD,

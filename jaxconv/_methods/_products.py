@@ -8,11 +8,13 @@ turning the swapped product back.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 
 
-def over_rows(a: Array, b: Array, precision: object = None) -> Array:
+def over_rows(a: Array, b: Array, precision: Any = None) -> Array:
     """a (P, A) and b (P, B) -> (A, B), the narrower operand first."""
     if a.shape[1] > b.shape[1]:
         return lax.optimization_barrier(over_rows(b, a, precision)).T

@@ -58,14 +58,14 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     y = jnp.moveaxis(y.astype(form.accumulator), -1, 1)
     y = y.reshape(form.batch, form.groups, form.out_channels, -1)
 
-    def product(image: Array, part: Array) -> Array:
+    def product(image: Array, part: Array | int) -> Array:
         begin = part * groups
         xs = lax.dynamic_slice(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
         ys = lax.dynamic_slice(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
         patches = _patches(xs[0], form, groups)
         return jnp.einsum("gkp,gop->gko", patches, ys[0], precision=form.precision)
 
-    def of_part(part: Array) -> Array:
+    def of_part(part: Array | int) -> Array:
         zeros = jnp.zeros((groups, form.taps * form.in_channels, form.out_channels), x.dtype)
         return lax.fori_loop(0, form.batch, lambda i, w: w + product(i, part), zeros)
 

@@ -1,9 +1,10 @@
-"""group_split: a few groups at a time, as a convolution without groups.
+"""group_split and group_blocks: groups apart, as convolutions without groups.
 
 XLA computes a grouped convolution group by group in plain loops, and turns its weight gradient into
 a dense one that multiplies every pair of groups. A group cut out is a dense convolution, for which
-there are fast methods. Groups of few channels are taken several at a time, with a block-diagonal
-kernel: the products with its zeros cost less than narrow products do.
+there are fast methods (group_split). Groups of few channels are taken several at a time, with a
+block-diagonal kernel: the products with its zeros cost less than narrow products do. But zero times
+NaN is NaN: one reaches the other groups of its block (group_blocks).
 
 Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional
 neural networks", 2012, section 3.2: groups are convolutions side by side.
@@ -12,6 +13,7 @@ neural networks", 2012, section 3.2: groups are convolutions side by side.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import jax.numpy as jnp
@@ -84,14 +86,17 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     return jnp.concatenate(parts, -1)
 
 
-def supports(form: Form) -> str | None:
-    """Groups of more than one channel, in a few blocks."""
+def supports(form: Form, together: bool) -> str | None:
+    """Groups of more than one channel, in a few blocks of one (or, `together`, several) groups."""
     if form.groups == 1:
         return "takes several groups"
     if form.in_channels == 1 or form.out_channels == 1:
         return "takes groups of several channels"
-    if in_block(form) is None:
+    size = in_block(form)
+    if size is None:
         return f"takes at most {MOST_BLOCKS} blocks of {MOST_IN_BLOCK} groups, here {form.groups}"
+    if together != (size > 1):
+        return "takes groups of few channels" if together else "takes few groups of many channels"
     return None
 
 
@@ -105,10 +110,20 @@ def cost(form: Form) -> float:
 
 METHOD = Method(
     "group_split",
-    "a few groups at a time, as a dense convolution",
-    supports,
+    "each group by itself, as a dense convolution",
+    functools.partial(supports, together=False),
     forward,
     weight,
     cost,
+    composite=True,
+)
+BLOCKS = Method(
+    "group_blocks",
+    "a few groups at a time, as a dense convolution with a block-diagonal kernel",
+    functools.partial(supports, together=True),
+    forward,
+    weight,
+    cost,
+    exact=False,
     composite=True,
 )

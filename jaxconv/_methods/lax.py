@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jax import Array, lax
 
 from jaxconv._form import Form
@@ -9,7 +11,7 @@ from jaxconv._methods._base import Method
 from jaxconv._spec import dilated
 
 
-def _params(form: Form) -> dict[str, object]:
+def _params(form: Form) -> dict[str, Any]:
     return {
         "precision": form.precision,
         "preferred_element_type": None if form.out_dtype == form.dtype else form.out_dtype,

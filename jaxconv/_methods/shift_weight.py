@@ -163,7 +163,7 @@ def _first(x: Array, y: Array, form: Form) -> Array:
         *outer, rows = form.out_spatial[:-1]
         reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)][:-1]
 
-        def step(sums: tuple, part: Array, start: Array, size: int) -> tuple:
+        def step_of_rows(sums: tuple, part: Array, start: Array, size: int) -> tuple:
             image, *at = _unravel(part, (n, *outer))
             begin = [i * s for i, s in zip((*at, start), stride[:-1], strict=True)]
             span = [*reach[:-1], (size - 1) * stride[-2] + reach[-1]]
@@ -181,7 +181,7 @@ def _first(x: Array, y: Array, form: Form) -> Array:
             return tuple(added)
 
         zeros = jnp.zeros((form.groups, *pairs, *form.kernel[:-1], width), x.dtype)
-        sums = _sweep(n * math.prod(outer), rows, most, step, (zeros,) * len(columns))
+        sums = _sweep(n * math.prod(outer), rows, most, step_of_rows, (zeros,) * len(columns))
         tails = [0.0] * len(columns)
     found = [jnp.sum(s, axis=-1) + t for s, t in zip(sums, tails, strict=True)]
     w = jnp.stack(found, -1).reshape(form.groups, form.in_channels, form.out_channels, *form.kernel)

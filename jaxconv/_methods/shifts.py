@@ -50,7 +50,8 @@ def add_up(terms: list[Array]) -> Array:
     for i, term in enumerate(terms[CHAINS:]):
         sums[i % CHAINS] = sums[i % CHAINS] + term
     while len(sums) > 1:
-        sums = [sum(sums[i + 1 : i + 2], sums[i]) for i in range(0, len(sums), 2)]
+        pairs = [sums[i] + sums[i + 1] for i in range(0, len(sums) - 1, 2)]
+        sums = pairs + sums[2 * len(pairs) :]
     return sums[0]
 
 
