@@ -21,7 +21,7 @@ def over_rows(a: Array, b: Array, precision: Any = None) -> Array:
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=precision)
 
 
-def over_columns(a: Array, b: Array, precision: object = None) -> Array:
+def over_columns(a: Array, b: Array, precision: Any = None) -> Array:
     """a (A, P) and b (B, P) -> (A, B), the wider operand first."""
     if a.shape[0] < b.shape[0]:
         return lax.optimization_barrier(over_columns(b, a, precision)).T
