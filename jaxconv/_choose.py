@@ -24,14 +24,19 @@ from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
 from jaxconv._spec import ConvSpec
 
-# What another method must be estimated to save before lax is left: estimates err, lax is the norm.
-MARGIN = 0.9
+# How long another method may take, by estimate, in lax's place: estimates err, and lax is the norm.
+# Less, if the other rounds differently; more, where lax has no fast path and may take a hundred
+# times as long as its like.
+MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.9, 0.8, 1.5
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
 
 
 class Option(NamedTuple):
-    """A method that can compute a convolution: its estimated seconds, and the form it works in."""
+    """A method that can compute a convolution: its estimate, and the form it works in.
+
+    The estimate is in seconds, over the method's `margin`: what it is compared by.
+    """
 
     seconds: float
     kind: str
@@ -117,6 +122,16 @@ def seconds_of(method: Method, form: Form) -> float:
     return method.cost(form) if fitted is None else fitted
 
 
+def margin(method: Method, form: Form) -> float:
+    """What the estimate for `method` is divided by before it is compared with lax's."""
+    if method.name == "lax":
+        return 1.0
+    strided_weight = form.kind == "weight" and form.taps > 1 and max(form.strides) > 1
+    if form.groups > 1 or max(form.lhs_dilation) > 1 or strided_weight:
+        return RISKY_MARGIN
+    return MARGIN if method.exact else INEXACT_MARGIN
+
+
 def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, str]]]:
     """The methods that "auto" may use for `form`, fastest first, and those refused with reasons."""
     taken, refused = [], []
@@ -127,8 +142,7 @@ def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, 
         if reason is None and not method.exact and wants_exact(form):
             reason = "not under precision='high' or 'highest'"
         if reason is None:
-            cost = seconds_of(method, form)
-            taken.append((cost if method.name == "lax" else cost / MARGIN, method))
+            taken.append((seconds_of(method, form) / margin(method, form), method))
         else:
             refused.append((method.name, reason))
     taken.sort(key=lambda pair: pair[0])

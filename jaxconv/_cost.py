@@ -21,6 +21,10 @@ from jaxconv import _compat
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
 
+# Up to so many terms, an output of one group is a small sum; up to so many channels, groups are
+# narrow.
+FEW_TERMS, FEW_CHANNELS = 64, 8
+
 
 def features(form: Form) -> tuple[float, ...]:
     """The quantities of the model, in its order."""
@@ -33,15 +37,22 @@ def features(form: Form) -> tuple[float, ...]:
 
 def category(form: Form) -> str:
     """The class of convolution that a row of coefficients is for."""
+    terms = form.taps * form.in_channels
     if form.groups > 1:
-        name = "depthwise" if form.depthwise else "grouped"
+        few = "few" if form.in_channels <= FEW_CHANNELS else "grouped"
+        name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
         name = "pointwise"
+    elif terms <= FEW_TERMS:
+        name = "small"
     elif form.in_channels <= 4:
         name = "stem"
     else:
         name = ("sequence", "dense", "volume")[form.ndim - 1]
-    return f"{name}-dilated" if max(form.lhs_dilation) > 1 else name
+    if max(form.lhs_dilation) > 1:
+        name += "-dilated"
+    strided = max(form.strides) > 1 and form.taps > 1
+    return f"{name}-strided" if strided else name
 
 
 def row(method: str, form: Form) -> str:
@@ -57,7 +68,8 @@ def generation() -> str:
 
 def estimate(method: str, form: Form) -> float | None:
     """Seconds that `method` takes for `form`, or None if nothing was measured for its like."""
-    coefficients = COEFFICIENTS[generation()].get(row(method, form))
+    rows, name = COEFFICIENTS[generation()], row(method, form)
+    coefficients = rows.get(name, rows.get(name.removesuffix("-strided")))
     if coefficients is None:
         return None
     seconds = sum(a * b for a, b in zip(coefficients, features(form), strict=True))

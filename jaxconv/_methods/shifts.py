@@ -33,7 +33,7 @@ MOST_TERMS = 64
 # Independent partial sums, so that one addition need not wait for the one before.
 CHAINS = 4
 # Channels of a group: from here on products are faster.
-MOST_CHANNELS = 16
+MOST_CHANNELS = 8
 # Masked loads are cheaper than a padded copy up to this many terms.
 MASKED_TERMS = 9
 # A padded copy of at least so many bytes is avoided.

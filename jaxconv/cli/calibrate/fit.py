@@ -20,6 +20,10 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
     for row, quantities, seconds in samples:
         method, kind, layout, category = row.split("/")
         found[method, kind, category].append((layout, quantities, seconds))
+    for (method, kind, category), measured in list(found.items()):
+        base = (method, kind, category.removesuffix("-strided"))
+        if base[2] != category and len(found.get(base, ())) < LEAST_SAMPLES:
+            found[base] = found.get(base, []) + measured
     rows = {}
     for (method, kind, category), measured in found.items():
         if len(measured) < LEAST_SAMPLES:
