@@ -86,7 +86,7 @@ def _panel(axis: Any, group: Sequence[Result], base: str) -> None:
         axis.spines[side].set_visible(False)
     layout = f", channels {case.layout}" if case.layout else ""
     what = "training step" if case.what == "step" else "forward"
-    axis.set_title(f"{case.table}: {what}{layout}", fontsize=9, loc="left")
+    axis.set_title(f"{case.table}: {what}{layout}", fontsize=9, loc="left", pad=17)
     axis.legend(
         fontsize=7.5, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False,
         borderaxespad=0.2, handlelength=1.2,
