@@ -28,6 +28,9 @@ from jaxconv._spec import ConvSpec
 # Less, if the other rounds differently; more, where lax has no fast path and may take a hundred
 # times as long as its like.
 MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.9, 0.8, 1.5
+# Multiply-adds from which on a method that rounds differently is considered: zeros that are no
+# longer exact can change which side of a ReLU an output is on.
+INEXACT_MACS = 10_000_000
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
 
@@ -141,6 +144,8 @@ def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, 
         reason = refusal(method, form)
         if reason is None and not method.exact and wants_exact(form):
             reason = "not under precision='high' or 'highest'"
+        if reason is None and not method.exact and form.macs * form.examples < INEXACT_MACS:
+            reason = "not worth its rounding for so little work"
         if reason is None:
             taken.append((seconds_of(method, form) / margin(method, form), method))
         else:
