@@ -67,8 +67,7 @@ def conv_transpose2d(
     Example:
       >>> import jax.numpy as jnp, jaxconv
       >>> x = jnp.array([[[[1.0, 2.0], [3.0, 4.0]]]])
-      >>> y = jaxconv.conv_transpose2d(x, jnp.ones((1, 1, 2, 2)), stride=2)
-      >>> print(y[0, 0].round(5))
+      >>> print(jaxconv.conv_transpose2d(x, jnp.ones((1, 1, 2, 2)), stride=2)[0, 0])
       [[1. 1. 2. 2.]
        [1. 1. 2. 2.]
        [3. 3. 4. 4.]

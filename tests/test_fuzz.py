@@ -1,11 +1,14 @@
 """Random general convolutions in lax's words against a float64 sum; `--fuzz N` for long runs.
 
-The sum knows nothing of forms, views or methods: it loops over output positions' taps.
+The sum is `direct_sum`'s, told lax's words; it imports nothing of the package.
 """
+
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from direct_sum import convolution, spread
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
@@ -15,38 +18,21 @@ import jaxconv
 
 def by_definition(x, w, stride, padding, up, dilation, groups, batch_groups):
     """x (N, C, *S), w (O, C/groups, *K) in float64 -> (N/batch_groups, O, *S_out)."""
-    ndim = x.ndim - 2
-    full = [(n - 1) * u + 1 for n, u in zip(x.shape[2:], up)]
-    spread = np.zeros((*x.shape[:2], *full))
-    spread[(slice(None), slice(None), *(slice(None, None, u) for u in up))] = x
-    for axis, (lo, hi) in enumerate(padding, 2):
-        n = spread.shape[axis]
-        spread = spread.take(range(max(0, -lo), n - max(0, -hi)), axis)
-        pads = [(0, 0)] * spread.ndim
-        pads[axis] = (max(0, lo), max(0, hi))
-        spread = np.pad(spread, pads)
-    out = [
-        (n - (k - 1) * d - 1) // s + 1
-        for n, k, d, s in zip(spread.shape[2:], w.shape[2:], dilation, stride)
-    ]
-    batch, parts = x.shape[0] // batch_groups, groups * batch_groups
-    y = np.zeros((batch, w.shape[0], *out))
-    share, channels = w.shape[0] // parts, w.shape[1]
-    for part in range(parts):
-        outputs = slice(part * share, (part + 1) * share)
-        if batch_groups > 1:
-            mine = spread[part * batch : (part + 1) * batch]
-        else:
-            mine = spread[:, part * channels : (part + 1) * channels]
-        for tap in np.ndindex(*w.shape[2:]):
-            places = tuple(
-                slice(k * d, k * d + (n - 1) * s + 1, s)
-                for k, d, n, s in zip(tap, dilation, out, stride)
-            )
-            seen = mine[(slice(None), slice(None), *places)]
-            y[:, outputs] += np.einsum("nc...,oc->no...", seen, w[(outputs, slice(None), *tap)])
-    assert y.ndim == ndim + 2
-    return y
+    kernel, spatial = w.shape[2:], x.shape[2:]
+    out = tuple(
+        (spread(n, u) + lo + hi - spread(k, d)) // s + 1
+        for n, u, (lo, hi), k, d, s in zip(spatial, up, padding, kernel, dilation, stride)
+    )
+    form = SimpleNamespace(
+        kind="forward", spatial=spatial, kernel=kernel, out_spatial=out, strides=stride,
+        padding=padding, dilation=dilation, lhs_dilation=up, groups=groups,
+        in_channels=w.shape[1], out_channels=w.shape[0] // (groups * batch_groups),
+        y_shape=(x.shape[0] // batch_groups, *out, w.shape[0] // batch_groups),
+    )  # fmt: skip
+    images = np.split(np.moveaxis(x, 1, -1), batch_groups)
+    kernels = np.split(np.moveaxis(w, (0, 1), (-1, -2)), batch_groups, -1)
+    y = [convolution(image, kernel, form) for image, kernel in zip(images, kernels)]
+    return np.moveaxis(np.concatenate(y, -1), -1, 1)
 
 
 @st.composite

@@ -16,7 +16,7 @@ Sample = tuple[str, tuple[float, ...], float]
 
 def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
     """Coefficients by row name (`method/kind/layout/category`)."""
-    found: dict[tuple[str, ...], list[tuple[str, tuple[float, ...], float]]] = defaultdict(list)
+    found: dict[tuple[str, ...], list[Sample]] = defaultdict(list)  # the layout for the row
     for row, quantities, seconds in samples:
         method, kind, layout, category = row.split("/")
         found[method, kind, category].append((layout, quantities, seconds))

@@ -362,7 +362,7 @@ def duals() -> dict[str, Any]:
     split_back = jax.vjp(autograd.split, x1)[1]((x1, x2))
     return {
         "add_back": all(
-            bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1), strict=False)
+            bool((a == b).all()) for a, b in zip(add_back, autograd.split(x1), strict=True)
         ),
         "split_back": bool((split_back[0] == autograd.add(x1, x2)).all()),
     }
