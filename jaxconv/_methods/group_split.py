@@ -40,11 +40,12 @@ def in_block(form: Form) -> int | None:
     return None
 
 
-def one_block(form: Form) -> Form:
-    """The dense convolution that a block is."""
+def blocks(form: Form) -> tuple[Form, int, int]:
+    """The dense convolution that a block is, the groups in a block, and the number of blocks."""
     size = in_block(form) or 1
     c, o = size * form.in_channels, size * form.out_channels
-    return dataclasses.replace(form, groups=1, in_channels=c, out_channels=o)
+    one = dataclasses.replace(form, groups=1, in_channels=c, out_channels=o)
+    return one, size, form.groups // size
 
 
 def diagonal(w: Array, size: int) -> Array:
@@ -65,10 +66,10 @@ def of_diagonal(w: Array, size: int) -> Array:
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the blocks' results side by side."""
-    one, size = one_block(form), in_block(form) or 1
+    one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
     parts = []
-    for i in range(form.groups // size):
+    for i in range(count):
         kernel = w[..., i * o : (i + 1) * o]
         kernel = kernel if size == 1 else diagonal(kernel, size)
         parts.append(_inner.conv_form(x[..., i * c : (i + 1) * c], kernel, one))
@@ -77,10 +78,10 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w: the blocks' weight gradients side by side."""
-    one, size = one_block(form), in_block(form) or 1
+    one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
     parts = []
-    for i in range(form.groups // size):
+    for i in range(count):
         part = _inner.weight_form(x[..., i * c : (i + 1) * c], y[..., i * o : (i + 1) * o], one)
         parts.append(part if size == 1 else of_diagonal(part, size))
     return jnp.concatenate(parts, -1)
@@ -103,9 +104,8 @@ def supports(form: Form, together: bool) -> str | None:
 def cost(form: Form) -> float:
     """The blocks' own costs, and a copy of everything."""
     copied = math.prod(form.x_shape) + math.prod(form.y_shape)
-    seconds = _inner.best(one_block(form))[1] + BLOCK
-    blocks = form.groups // (in_block(form) or 1)
-    return blocks * seconds + copied * form.dtype.itemsize / COPY
+    one, _, count = blocks(form)
+    return count * (_inner.best(one)[1] + BLOCK) + copied * form.dtype.itemsize / COPY
 
 
 METHOD = Method(
