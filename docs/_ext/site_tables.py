@@ -7,6 +7,14 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 
+# The gradients a method computes, by whether it has a forward form and a weight form.
+FORMS = {
+    (True, True): "input and weight",
+    (True, False): "input; the weight's is another's",
+    (False, True): "weight only",
+}
+
+
 class JaxconvMethods(SphinxDirective):
     """One row a method: its name, summary, forms, and whether "auto" may choose it."""
 
@@ -17,7 +25,8 @@ class JaxconvMethods(SphinxDirective):
         lines = ["| method | in one line | gradients | NaN, Inf stay local | chosen by `auto` |"]
         lines.append("| --- | --- | --- | --- | --- |")
         for method in jaxconv.methods.values():
-            forms = "input and weight" if method.weight else "input; the weight's is another's"
+            has = method.forward is not None, method.weight is not None
+            forms = FORMS[has]
             exact = "yes" if method.exact else "no"
             auto = "yes" if method.auto else "for teaching"
             name = f"[{method.name}](#{method.name})"
