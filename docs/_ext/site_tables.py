@@ -6,7 +6,6 @@ import re
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-
 # The gradients a method computes, by whether it has a forward form and a weight form.
 FORMS = {
     (True, True): "input and weight",
