@@ -9,9 +9,9 @@ import pytest
 
 from jaxconv._choose import best_for
 from jaxconv._form import Form
-from jaxconv._methods import weight_patches, weight_pointwise
+from jaxconv._methods import patches, pointwise, weight_patches
 
-METHODS = [weight_pointwise.METHOD, weight_patches.METHOD]
+METHODS = [pointwise.METHOD, patches.METHOD, weight_patches.METHOD]
 
 
 def form_of(batch, spatial, channels, kernel, strides, padding, dilation, layout, lhs=None):

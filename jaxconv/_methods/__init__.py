@@ -20,7 +20,6 @@ from jaxconv._methods import (
     toeplitz,
     volume,
     weight_patches,
-    weight_pointwise,
     winograd,
 )
 from jaxconv._methods._base import Method
@@ -41,7 +40,6 @@ _TABLE = (
     group_split.BLOCKS,
     pointwise.METHOD,
     taps.METHOD,
-    weight_pointwise.METHOD,
     weight_patches.METHOD,
     winograd.METHOD2,
     winograd.METHOD4,

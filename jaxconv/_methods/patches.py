@@ -2,7 +2,9 @@
 
 Kernel = stride, as in the patch embedding of a vision transformer (A. Dosovitskiy et al., "An image
 is worth 16x16 words", 2020, section 3.1), or a kernel that sees the whole input. Each dimension is
-cut on its own: the last needs no copy, the others move runs of contiguous memory.
+cut on its own: the last needs no copy, the others move runs of contiguous memory. Channels first,
+the patches of each image are multiplied by themselves, as in `pointwise`. The weight gradient is
+the product of the same patches with y.
 """
 
 from __future__ import annotations
@@ -13,6 +15,13 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
+from jaxconv._methods._products import over_rows
+from jaxconv._methods.pointwise import (
+    by_images,
+    forward_of_images,
+    small_weight,
+    weight_of_images,
+)
 
 # Multiply-adds and copied bytes a second, and the seconds of a call; two cores of an AVX-512
 # machine.
@@ -32,12 +41,45 @@ def cut(x: Array, form: Form) -> Array:
     return x
 
 
+def cut_first(x: Array, form: Form) -> Array:
+    """The same where channels lie first: (N, C*prod(K), P), the channels before the taps."""
+    x = pad_input(x, form)
+    used = [out * k for out, k in zip(form.out_spatial, form.kernel, strict=True)]
+    x = jnp.moveaxis(lax.slice(x, [0] * x.ndim, [x.shape[0], *used, x.shape[-1]]), -1, 1)
+    pairs = [n for pair in zip(form.out_spatial, form.kernel, strict=True) for n in pair]
+    x = x.reshape(form.batch, form.in_channels, *pairs)
+    places, taps = range(2, x.ndim, 2), range(3, x.ndim, 2)
+    return x.transpose(0, 1, *taps, *places).reshape(
+        form.batch, form.in_channels * form.taps, form.positions // form.batch
+    )
+
+
+def image_by_image(form: Form) -> bool:
+    """Whether each image is a product of its own: channels first, a small weight, rank up to 6."""
+    return form.layout == "first" and form.ndim <= 2 and small_weight(form)
+
+
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = patches @ w."""
+    if image_by_image(form):
+        w = jnp.moveaxis(w.reshape(form.taps, form.in_channels, -1), (2, 1), (0, 1))
+        w = w.reshape(1, form.out_channels, -1)
+        return forward_of_images(cut_first(x, form), w, form).astype(form.out_dtype)
     patches = cut(x, form).reshape(form.positions, -1)
     w = w.reshape(-1, form.out_channels)
     y = jnp.matmul(patches, w, precision=form.precision)
     return y.reshape(form.y_shape).astype(form.out_dtype)
+
+
+def weight(x: Array, y: Array, form: Form) -> Array:
+    """w = patches^T @ y."""
+    if image_by_image(form):
+        w = weight_of_images(cut_first(x, form), by_images(y), form)
+        w = w.reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
+    else:
+        patches = cut(x, form).reshape(form.positions, -1)
+        w = over_rows(patches, y.reshape(form.positions, -1), form.precision)
+    return w.reshape(form.w_shape).astype(form.out_dtype)
 
 
 def supports(form: Form) -> str | None:
@@ -58,7 +100,7 @@ def cost(form: Form) -> float:
     copied = form.positions * form.taps * form.in_channels * form.dtype.itemsize
     move = 0.0 if form.taps == 1 and form.plain else copied / COPY
     scale = 2 if form.dtype == np.float64 else 1
-    return scale * form.macs / rate + move + CALL
+    return (scale * form.macs / rate + move + CALL) * form.examples
 
 
 METHOD = Method(
@@ -66,6 +108,6 @@ METHOD = Method(
     "windows that do not overlap: a reshape and one product",
     supports,
     forward,
-    None,
+    weight,
     cost,
 )

@@ -1,8 +1,12 @@
 """pointwise: a 1x1 convolution is a matrix product over positions.
 
 Source: M. Lin, Q. Chen, S. Yan, "Network in network", 2013, section 3.1. With a stride, the
-positions that are used are cut out first. Channels first stays so: a product for each example,
-with no transpose.
+positions that are used are cut out first.
+
+Channels first stays so: a product for each image, of which the weight is the same. Written with one
+weight for all, XLA multiplies it by the whole batch at once and moves the batch to the front again,
+a copy that takes longer than the product. So each image is given a copy of the weight, and a weight
+gradient of its own, where these are small beside the image.
 """
 
 from __future__ import annotations
@@ -12,6 +16,17 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
+from jaxconv._methods._products import over_rows
+
+# A weight is small beside an image if it has so many times fewer entries than the image and its
+# result: to copy it for each image, or to add up the gradients of the images.
+COPIES, SUMS = 2, 10
+
+
+def small_weight(form: Form, times: int = COPIES) -> bool:
+    """Whether the weight of a group is so many times smaller than an image and its result."""
+    rows, columns = form.taps * form.in_channels, form.out_channels
+    return times * rows * columns <= form.positions // form.batch * (rows + columns)
 
 
 def used(x: Array, form: Form) -> Array:
@@ -21,14 +36,45 @@ def used(x: Array, form: Form) -> Array:
     return lax.slice(x, [0] * x.ndim, [x.shape[0], *last, x.shape[-1]], [1, *form.strides, 1])
 
 
+def by_images(x: Array) -> Array:
+    """x (N, *S, C), of which memory is channels first, as (N, C, P).
+
+    The transpose comes before the reshape, so that XLA sees it cancel.
+    """
+    return jnp.moveaxis(x, -1, 1).reshape(x.shape[0], x.shape[-1], -1)
+
+
+def forward_of_images(x: Array, w: Array, form: Form) -> Array:
+    """w (G, O, C) times each group of each image of x (N, G*C, P): (N, *S_out, G*O)."""
+    groups, outputs, channels = w.shape
+    if groups == 1 and not small_weight(form):
+        y = jnp.einsum("oc,ncp->nop", w[0], x, precision=form.precision)
+    else:
+        x = x.reshape(-1, channels, x.shape[-1])
+        w = jnp.tile(w, (form.batch, 1, 1))
+        y = jnp.einsum("boc,bcp->bop", w, x, precision=form.precision)
+    # The barrier keeps XLA from swapping the operands, whose product would lie channels last.
+    y = lax.optimization_barrier(y)
+    return jnp.moveaxis(y.reshape(form.batch, groups * outputs, *form.out_spatial), 1, -1)
+
+
+def weight_of_images(x: Array, y: Array, form: Form) -> Array:
+    """x (N, C, P) times y (N, O, P), summed over images and positions: (C, O)."""
+    if not small_weight(form, SUMS):
+        return jnp.einsum("ncp,nop->co", x, y, precision=form.precision)
+    if x.shape[1] < y.shape[1]:  # the wider operand first
+        w = jnp.einsum("nop,ncp->noc", y, x, precision=form.precision)
+        return jnp.sum(lax.optimization_barrier(w), 0).T
+    return jnp.sum(jnp.einsum("ncp,nop->nco", x, y, precision=form.precision), 0)
+
+
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
-    x, w = used(x, form), w.reshape(form.in_channels, form.out_channels)
+    x, w = used(x, form), w.reshape(form.in_channels, form.groups, form.out_channels)
     if form.layout == "first":
-        x = x.reshape(form.batch, -1, form.in_channels).swapaxes(1, 2)  # cancels
-        y = jnp.einsum("ncp,co->nop", x, w, precision=form.precision).swapaxes(1, 2)
+        y = forward_of_images(by_images(x), jnp.moveaxis(w, 0, -1), form)
     else:
-        y = jnp.matmul(x.reshape(-1, form.in_channels), w, precision=form.precision)
+        y = jnp.matmul(x.reshape(-1, form.in_channels), w[:, 0], precision=form.precision)
     return y.reshape(form.y_shape).astype(form.out_dtype)
 
 
@@ -36,25 +82,27 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     """w = x^T y, summed over all positions."""
     x = used(x, form)
     if form.layout == "first":
-        x = x.reshape(form.batch, -1, form.in_channels).swapaxes(1, 2)
-        y = y.reshape(form.batch, -1, form.out_channels).swapaxes(1, 2)
-        w = jnp.einsum("ncp,nop->co", x, y, precision=form.precision)
+        w = weight_of_images(by_images(x), by_images(y), form)
     else:
         x, y = x.reshape(-1, form.in_channels), y.reshape(-1, form.out_channels)
-        w = jnp.matmul(x.T, y, precision=form.precision)
+        w = over_rows(x, y, form.precision)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 
 def supports(form: Form) -> str | None:
-    """One tap, one group."""
+    """One tap, one group; forward, channels first, groups of several channels too."""
     if form.taps > 1:
         return "takes one tap (a 1x1 kernel)"
-    return "takes one group" if form.groups > 1 else None
+    if form.groups == 1:
+        return None
+    if form.layout == "first" and form.kind == "forward" and form.in_channels > 1:
+        return None
+    return "takes one group, or groups of several channels where these lie first"
 
 
 def cost(form: Form) -> float:
     """A product at 100 billion multiply-adds a second."""
-    return 2e-5 + form.macs / 1e11
+    return 2e-5 + form.macs * form.examples / 1e11
 
 
 METHOD = Method(

@@ -37,9 +37,11 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """One group, a bounded number of taps."""
+    """One group, more than one tap, and a bounded number of them."""
     if form.groups > 1:
         return "takes one group"
+    if form.taps == 1:
+        return "takes more than one tap"
     if form.taps > MOST_TAPS:
         return f"takes at most {MOST_TAPS} taps"
     return None

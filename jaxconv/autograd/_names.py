@@ -35,7 +35,20 @@ def differentiable(dtype: Any) -> bool:
 
 def is_array(x: Any) -> bool:
     """Whether `x` is an array or a number, the leaves JAX computes with."""
-    return isinstance(x, jax.Array | np.ndarray | np.generic | int | float | complex)
+    if isinstance(x, np.ndarray | np.generic):  # not all of NumPy's: text, dates and objects
+        try:
+            return jax.typeof(x) is not None
+        except TypeError:
+            return False
+    return isinstance(x, jax.Array | int | float | complex)
+
+
+def thing(x: Any) -> str:
+    """What is said of something that is no array: "a str", "an ndarray of dtype object"."""
+    name = type(x).__name__
+    article = "an" if name[0].lower() in "aeiou" else "a"
+    dtype = f" of dtype {x.dtype}" if isinstance(x, np.ndarray | np.generic) else ""
+    return f"{article} {name}{dtype}"
 
 
 def argument_names(fun: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:

@@ -3,22 +3,23 @@
 Each is a forward function and a backward function. The forward one returns the result and what
 the backward one will need; the backward one gets the gradient of each output and returns one
 gradient for each input, in order. `add` and `split` are each other's duals: copying forward means
-adding backward, adding forward means copying backward.
+adding backward, adding forward means copying backward. `checked` refuses wrong inputs; it has no
+part in the gradients.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxconv._errors import fail
-from jaxconv.autograd._names import differentiable, is_array, kind
+from jaxconv.autograd._checks import checked
+from jaxconv.autograd._names import kind
 
 # --- add --------------------------------------------------------------------------------------
 
 
+@checked
 @jax.custom_vjp
 def add(x1: jax.Array, x2: jax.Array) -> jax.Array:
     """y = x1 + x2; the gradient of y goes to both, unchanged.
@@ -43,7 +44,6 @@ def add(x1: jax.Array, x2: jax.Array) -> jax.Array:
       (Array([0.33333334, 0.33333334, 0.33333334], dtype=float32),
        Array([0.33333334, 0.33333334, 0.33333334], dtype=float32))
     """
-    _check("add", x1=x1, x2=x2)
     return jnp.add(x1, x2)
 
 
@@ -60,6 +60,7 @@ add.defvjp(_add_forward, _add_backward)
 # --- split ------------------------------------------------------------------------------------
 
 
+@checked
 @jax.custom_vjp
 def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(x, x); the gradients of the two copies are added.
@@ -83,7 +84,6 @@ def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
       >>> jax.grad(z)(jnp.ones(4))
       Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
-    _check("split", x=x)
     x = jnp.asarray(x)
     return x, x
 
@@ -102,6 +102,7 @@ split.defvjp(_split_forward, _split_backward)
 # --- max --------------------------------------------------------------------------------------
 
 
+@checked
 @jax.custom_vjp
 def max(x: jax.Array) -> jax.Array:
     """y = the largest entry of x; the gradient of y goes to every entry that equals it.
@@ -127,7 +128,6 @@ def max(x: jax.Array) -> jax.Array:
       >>> jax.grad(autograd.max)(x), jax.grad(jnp.max)(x)
       (Array([0., 1., 1., 0.], dtype=float32), Array([0. , 0.5, 0.5, 0. ], dtype=float32))
     """
-    _check("max", x=x)
     if jnp.iscomplexobj(x):
         raise fail(
             TypeError, "max", "x must be real", f"x {kind(x)}", "Compare jnp.abs(x) or jnp.real(x)"
@@ -154,35 +154,3 @@ def _max_backward(saved, dy):
 
 
 max.defvjp(_max_forward, _max_backward)
-
-# --- what the three ask of their inputs -------------------------------------------------------
-
-
-def _check(function: str, **inputs: Any) -> None:
-    for name, x in inputs.items():
-        if not is_array(x):
-            raise fail(
-                TypeError,
-                function,
-                f"{name} must be an array",
-                f"a {type(x).__name__}",
-                "Convert it with jnp.asarray",
-            )
-        if not differentiable(jnp.result_type(x)):
-            raise fail(
-                TypeError,
-                function,
-                f"{name} must be of a float or complex dtype, only those have a gradient",
-                f"{name} {kind(x)}",
-                f"Convert it, e.g. {name}.astype(jnp.float32)",
-            )
-    first, *rest = inputs
-    for name in rest:
-        got = f"{first} {kind(inputs[first])}, {name} {kind(inputs[name])}"
-        if jnp.shape(inputs[name]) != jnp.shape(inputs[first]):
-            remedy = "Broadcast with jnp.broadcast_to first: that is an operation with a gradient"
-            raise fail(ValueError, function, "x1 and x2 must have one shape", got, remedy)
-        if jnp.result_type(inputs[name]) != jnp.result_type(inputs[first]):
-            raise fail(
-                TypeError, function, "x1 and x2 must have one dtype", got, "Convert one of them"
-            )
