@@ -200,11 +200,39 @@ def test_forward_of_a_gradient(fun, forward):
 
 
 def test_backward_through_scan():
-    graph = check(autograd.graph(jax.grad(lambda x: _scan(x)[0]))(V))
+    """What a step saves is told apart from what it computes, inside the box and on its outside."""
+
+    def fun(w):
+        return lax.scan(lambda c, t: (jnp.tanh(c * w + t), None), w * 0, V)[0]
+
+    graph = check(autograd.graph(jax.grad(fun))(jnp.float32(1)))
     scans = [n for n in graph.nodes if n.name == "scan"]
-    assert {n.role for n in scans} == {"forward", "backward"}
+    first = scans[0]
+    assert first.role == "forward"
+    results = [n for n in scans if n.operation is first.operation]
+    assert [n.role for n in results] == ["forward"] + ["saved"] * (len(results) - 1)
+    (body,) = first.subgraphs.values()
+    assert roles(body, "forward") == ["mul", "add", "tanh"]
+    assert roles(body, "saved")  # the derivative of tanh
     (body,) = next(n for n in scans if n.role == "backward").subgraphs.values()
     assert all(n.role == "backward" for n in body.nodes if not n.leaf)
+
+
+def test_backward_through_cond_and_the_loop():
+    def branches(x):
+        return lax.cond(x[0] > 0, lambda x: jnp.sin(x).sum(), lambda x: x.sum(), x)
+
+    graph = check(autograd.graph(jax.grad(branches))(V))
+    box = next(n for n in graph.nodes if n.name == "cond" and n.role == "forward")
+    taken = box.subgraphs["branch 1"]
+    assert roles(taken, "forward") == ["sin", "reduce_sum"] and "cos" in roles(taken, "saved")
+
+    def loop(x):
+        return autograd.while_loop(lambda y: y < 9, lambda y: y * y, x, max_steps=3)
+
+    graph = check(autograd.graph(jax.grad(loop))(2.0))
+    assert {n.role for n in graph.nodes if n.name == "scan"} == {"forward", "saved", "backward"}
+    assert "while_loop" in str(autograd.graph(loop)(2.0))
 
 
 # --- text -------------------------------------------------------------------------------------
@@ -274,6 +302,17 @@ def test_labels_in_a_picture():
     assert "</script><b onclick=" in texts and "&amp; " in texts
 
 
+def test_the_name_of_a_file_is_never_markup():
+    name = 'a"b\n<i>.py'
+    made = {}
+    exec(compile("def fun(x):\n    return x * 2", name, "exec"), made)
+    graph = autograd.graph(made["fun"])(1.0)
+    assert graph.outputs[0].source == name + ":2"
+    assert len(str(graph).splitlines()) == 4
+    assert "<i>" not in graph.to_mermaid() + graph.to_dot()
+    assert "a&quot;b" in graph.to_svg() or 'a"b' in graph.to_svg()
+
+
 def test_rich_display():
     shown = autograd.graph(_lecture)(X)._repr_mimebundle_()
     assert shown["text/plain"].startswith("_lecture(")
@@ -337,6 +376,18 @@ def test_a_shared_value_is_not_walked_twice():
     assert len(text.splitlines()) < 500
 
 
+def test_what_boxes_hold_counts_as_well(monkeypatch):
+    """Graphviz would take minutes over the contents of many boxes, few as the boxes are."""
+    graph = autograd.graph(_scan)(V)
+    engines = []
+    monkeypatch.setattr("graphviz.Source.pipe", lambda self, **_: engines.append(self.engine))
+    for most in (4, 5, 100):
+        monkeypatch.setattr(render, "LARGE", most)
+        graph.to_svg()
+        graph.to_svg(subgraphs=False)
+    assert engines == ["neato", "dot", "neato", "dot", "dot", "dot"]
+
+
 def test_large_graphs_stand_in_layers():
     graph = autograd.graph(lambda x: jnp.sin(x) + x)(1.0)
     assert "pos=" in render.dot(graph, True, layered=True)
@@ -349,5 +400,9 @@ def test_large_graphs_stand_in_layers():
 def test_refused():
     with pytest.raises(TypeError, match="graph: fun must be callable; got a float"):
         autograd.graph(1.0)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"graph: argument x must be an array.*got a str. Close"):
         autograd.graph(lambda x: x)("text")
+    with pytest.raises(TypeError, match=r"argument p\['n'\]\[0\] must be .*ndarray of dtype <U4"):
+        autograd.graph(lambda p: p["w"])({"w": V, "n": [np.array(["relu"])]})
+    graph = autograd.graph(lambda x: x * 2)(jax.ShapeDtypeStruct((3,), jnp.float32))
+    assert graph.outputs[0].shape == (3,)

@@ -141,6 +141,11 @@ def test_dtypes(dtype):
         assert value.dtype == pull(value)[0].dtype == dtype
 
 
+def test_by_keyword():
+    np.testing.assert_array_equal(autograd.add(x2=X2, x1=X1), X1 + X2)
+    assert autograd.max(x=X1) == 4 and autograd.split(x=X1)[1][1] == 4
+
+
 def test_numbers():
     assert autograd.add(1.5, 2.0) == 3.5
     assert jax.grad(autograd.add)(1.5, 2.0) == 1
@@ -167,6 +172,17 @@ def test_numbers():
             r"one dtype; got x1 float32\[3\], x2 float16\[3\]",
         ),
         (autograd.add, (np.arange(3), X1), TypeError, "x1 must be of a float or complex dtype"),
+        (autograd.add, ("x", X1), TypeError, "add: x1 must be an array; got a str. Give an array"),
+        (autograd.add, (X1, b"x"), TypeError, "add: x2 must be an array; got a bytes. Give"),
+        (autograd.split, (object(),), TypeError, "split: x must be an array; got an object. Conv"),
+        (autograd.max, (jnp.sin,), TypeError, "max: x must be an array; got a PjitFunction. Give"),
+        (
+            autograd.max,
+            (np.array(["x"]),),
+            TypeError,
+            "max: x must be an array; got an ndarray of dtype <U1. Give",
+        ),
+        (autograd.add, (X1,), TypeError, "missing a required argument: 'x2'"),
         (autograd.split, (None,), TypeError, "split: x must be an array; got a NoneType"),
         (autograd.split, (np.arange(3),), TypeError, "split: x must be of a float or complex"),
         (autograd.max, ((1.0, 2.0),), TypeError, "max: x must be an array; got a tuple"),

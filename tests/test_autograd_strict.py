@@ -1,5 +1,7 @@
 """Strict gradients: what is cut, where, and that the values are those of jax.grad."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -63,6 +65,47 @@ def chosen(x):
     return lax.cond(x[0] > 0, lambda: 1.0, lambda: 2.0)
 
 
+def stopped_at_every_step(x):
+    """Only a scan of no steps would let the gradient through; this one takes three."""
+    return lax.scan(lambda c, _: (lax.stop_gradient(c) + 1, None), x.sum(), None, length=3)[0]
+
+
+def stopped_at_the_last_of_many_steps(x):
+    def step(c, _):  # a row of 99 places: what comes in leaves it after 99 steps
+        return jnp.append(c[1:], 0.0), c[0]
+
+    return lax.scan(step, jnp.append(jnp.zeros(98), jnp.floor(x[0])), None, length=200)[1].sum()
+
+
+def a_row(x):
+    """Seventy values handed on, one place a step: more states than are followed one by one."""
+
+    def step(c, _):
+        return (0.0, *c[:-1]), c[-1]
+
+    return lax.scan(step, (jnp.floor(x).sum(), *[0.0] * 69), None, length=200)[1].sum()
+
+
+@jax.custom_vjp
+def floors(x):
+    return jnp.floor(x) * 2
+
+
+floors.defvjp(lambda x: (floors(x), None), lambda _, dy: (jnp.zeros_like(dy),))
+
+
+def cut_in_a_loop(x):
+    return autograd.while_loop(
+        lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.floor(x).sum()), (0, 1.0), max_steps=5
+    )[1]
+
+
+def counted_here(x):
+    return autograd.while_loop(
+        lambda c: c[1] < x.sum(), lambda c: (c[0] * 2, c[1] + 1), (1.0, 0), max_steps=9
+    )[0]
+
+
 CUT = {
     "stop_gradient": (lambda x: jnp.sum(lax.stop_gradient(x) * 2), "stop_gradient"),
     "no_grad": (lambda x: jnp.sum(autograd.no_grad(jnp.sin)(x)), "no_grad"),
@@ -82,6 +125,12 @@ CUT = {
     "while": (counted, "lt"),
     "cond": (chosen, "gt"),
     "vmap": (lambda x: jax.vmap(jnp.floor)(x).sum(), "floor"),
+    "every step": (stopped_at_every_step, "stop_gradient"),
+    "a long scan": (stopped_at_the_last_of_many_steps, "floor"),
+    "a row": (a_row, "floor"),
+    "inside a rule": (lambda x: floors(x).sum(), "floor"),
+    "our loop": (cut_in_a_loop, "floor"),
+    "our loop's length": (counted_here, "lt"),
     "in a rule": (lambda x: honest(jnp.floor(x)).sum(), "floor"),
 }  # fmt: skip
 
@@ -94,7 +143,8 @@ def test_cut(name):
         autograd.grad(fun)(X)
     (cut,) = cuts(caught, "x")
     assert cut.operation == operation
-    assert cut.source in {line(fun, i) for i in range(3)}
+    within = inspect.unwrap(floors) if name == "inside a rule" else fun
+    assert cut.source in {line(within, i) for i in range(7)}
     said = str(caught.value)
     assert f"none for x float32[3] (cut by {operation}" in said
     assert "expect zeros with allow_unused=('x',)" in said
@@ -106,8 +156,43 @@ def test_cut(name):
 
 
 def test_unused():
-    with pytest.raises(NoGradientError, match=r"none for w float32\[3\] \(the output does not use"):
+    message = r"none for w float32\[3\] \(the output does not use it\). Use it, or expect zeros"
+    with pytest.raises(NoGradientError, match=message):
         autograd.grad(lambda x, w: x.sum(), argnums=(0, 1))(X, X)
+
+
+def test_many_leaves_are_counted():
+    params = {f"layer{i}": X for i in range(20)}
+    with pytest.raises(NoGradientError, match=r"and 12 more\. .*'\]\", \.\.\.\)\.$") as caught:
+        autograd.grad(lambda p: sum(jnp.floor(x).sum() for x in p.values()))(params)
+    assert len(caught.value.cuts) == 20 and "layer9" not in str(caught.value)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
+def test_a_loop_of_laxs_is_told_of_ours(transform):
+    def fun(x):
+        y = autograd.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1]), (0, x), max_steps=3)
+        return lax.while_loop(lambda y: y.sum() < 50, lambda y: y * 2, y[1]).sum()
+
+    def inside_a_scan(x):
+        return lax.scan(lambda c, _: (fun(c) + x, None), x, None, length=2)[0].sum()
+
+    message = (
+        "grad: a loop that the gradient passes must have a reverse mode; "
+        rf"got lax.while_loop at {line(fun, 2)} "
+        r"\(or a .*\). Use jaxconv.autograd.while_loop, which takes max_steps, or jax.lax.scan"
+    )
+    for cut_short in (fun, inside_a_scan):
+        with pytest.raises(ValueError, match=message):
+            transform(autograd.grad(cut_short))(X)
+
+    def looks(x):
+        return lax.while_loop(lambda y: y < 50, lambda y: y * 2, x) if x > 0 else x
+
+    with pytest.raises(ValueError, match=r"got lax.while_loop \(or a fori_loop"):
+        autograd.grad(looks)(1.0)
+    with pytest.raises(ValueError, match="do not support JVP"):  # other errors are JAX's
+        autograd.grad(lambda x: jax.pure_callback(lambda x: x, x, x))(1.0)
 
 
 def test_every_cut_is_named():
@@ -184,6 +269,12 @@ def through_scan(x):
     return lax.scan(lambda c, t: (jnp.sin(c) * t, c), 1.0, x)[0]
 
 
+def through_a_swap(x):
+    """After an odd number of steps each has the other's place."""
+    step = lambda c, _: ((c[1], c[0]), None)  # noqa: E731
+    return lax.scan(step, (jnp.floor(x), x), None, length=101)[0][0].sum()
+
+
 def through_half_a_scan(x):
     """Only from the second step on is there a way."""
 
@@ -216,6 +307,7 @@ UNCUT = {
     "checkpoint": lambda x: jax.checkpoint(jnp.sin)(x).sum(),
     "scan": through_scan,
     "half a scan": through_half_a_scan,
+    "a swap": through_a_swap,
     "while": through_while,
     "one branch": through_one_branch,
     "complex": lambda x: jnp.abs(jnp.fft.rfft(x))[0],
@@ -280,19 +372,25 @@ def test_options():
 @pytest.mark.parametrize(
     ("fun", "args", "options", "error", "message"),
     [
-        (3, (), {}, TypeError, "fun must be callable; got a int"),
+        (3, (), {}, TypeError, "fun must be callable; got an int"),
         (jnp.sum, (X,), {"argnums": "x"}, TypeError, "argnums must be an integer or several"),
         (jnp.sum, (X,), {"argnums": 1}, TypeError, "argnums=1 must name positional arguments"),
         (jnp.sum, (X,), {"argnums": (0, -1)}, ValueError, "must name each argument once"),
         (jnp.sum, (X,), {"argnums": ()}, NoGradientError, "at least one argument must be marked"),
         (lambda x: 1.0, ([],), {}, NoGradientError, "got none, only empty containers"),
         (jnp.sum, (X,), {"allow_unused": "x"}, TypeError, r"Write allow_unused=\('x',\)"),
+        (jnp.sum, (X,), {"allow_unused": 5}, TypeError, "must be a sequence of paths; got allow"),
         (
             lambda x: x.sum(), (X,), {"allow_unused": ("w",)}, ValueError,
             "allow_unused='w' must be the path .* got leaves x",
         ),
         (jnp.sum, (X,), {"reduce_axes": ("i",)}, NotImplementedError, "reduce_axes must be empty"),
         (lambda x: 1.0, ("text",), {}, TypeError, "marked argument x must be an array; got a str"),
+        (
+            lambda p: p["w"].sum(), ({"w": X, "n": np.array(["s"])},), {}, TypeError,
+            r"argument p\['n'\] must be an array; got an ndarray of dtype <U1",
+        ),
+        (lambda x: "text", (X,), {}, TypeError, r"scalar, shape=\(\); got a str. Return one array"),
         (
             lambda x: x.sum(), (jnp.arange(3),), {}, TypeError,
             r"argument x must be of a float or complex dtype; got x int32\[3\]",
@@ -331,7 +429,7 @@ def test_no_grad_keeps_values():
     out = fun(tree, k=X)
     np.testing.assert_array_equal(out["y"], 4 * X)
     assert out["name"] == "text" and fun.__doc__ == "Doc."
-    with pytest.raises(TypeError, match="no_grad: fun must be callable; got a ArrayImpl"):
+    with pytest.raises(TypeError, match="no_grad: fun must be callable; got an ArrayImpl"):
         autograd.no_grad(X)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend.core import primitives
 
 from jaxconv import _compat
-from jaxconv.autograd._flow import bodies, fits, flow, source_in
+from jaxconv.autograd._flow import bodies, fits, flow, source_in, through
 from jaxconv.autograd._names import differentiable
 
 
@@ -43,17 +43,37 @@ class _Way:
 
 
 _NO_WAY = _Way()
+_CUSTOM = (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p)
 
 
 def find_cuts(jaxpr: Any, leaf: int) -> tuple[Cut, ...]:
     """The operations that cut every way from input `leaf` to output 0; () if there is no way."""
+    return _walk(jaxpr, [leaf], [])[0].cuts
+
+
+def find_loops(jaxpr: Any, leaves: Sequence[int]) -> list[str]:
+    """The lines of the `lax.while_loop`s that a gradient of the inputs `leaves` would pass."""
+    loops: list[str] = []
+    _walk(jaxpr, leaves, loops)
+    return list(dict.fromkeys(loops))
+
+
+def _walk(jaxpr: Any, leaves: Sequence[int], loops: list[str]) -> list[_Way]:
+    """The ways from the inputs `leaves` to each output; appends to `loops` on the way."""
     inputs = [_NO_WAY] * len(_compat.open_jaxpr(jaxpr).invars)
-    inputs[leaf] = _Way(open=True)
+    for leaf in leaves:
+        inputs[leaf] = _Way(open=True)
     derivatives: dict[Any, list[bool]] = {}
 
     def step(parent, path, ways):
         eqn = path[-1]
-        custom = eqn.primitive in (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p)
+        if eqn.primitive is primitives.while_p and any(
+            way.open and differentiable(v.aval.dtype)
+            for way, v in zip(ways, eqn.invars, strict=True)
+        ):
+            # Inside a custom rule it is the rule that is differentiated.
+            loops.extend([source_in(path)] * (not any(e.primitive in _CUSTOM for e in path)))
+        custom = eqn.primitive in _CUSTOM
         if not custom and _opens(eqn):
             return None
         way = _NO_WAY
@@ -64,16 +84,23 @@ def find_cuts(jaxpr: Any, leaf: int) -> tuple[Cut, ...]:
         active = tuple(each.open for each in ways)
         # A custom rule is its own; another operation's derivative has one form for all sizes.
         dtypes = tuple(v.aval.dtype for v in eqn.outvars)
-        key = id(eqn) if custom else (eqn.primitive, active, dtypes)
+        key = (id(eqn) if custom else eqn.primitive, active, dtypes)
         if key not in derivatives:
             derivatives[key] = _passes(parent, eqn, active)
+        if all(derivatives[key]):
+            return [way] * len(eqn.outvars)
         cut = Cut(_called(eqn), source_in(path))
+        shut = dataclasses.replace(way | _Way(cuts=(cut,)), open=False)
+        # Where what a custom rule stands for has no way inside either, the rule is not to blame.
+        inside = [way] * len(eqn.outvars)
+        if custom and fits(eqn, bodies(eqn)):
+            inside = through(path, ways, step, _NO_WAY)
         return [
-            way if passes else dataclasses.replace(way | _Way(cuts=(cut,)), open=False)
-            for passes in derivatives[key]
+            way if passes else shut if within.open else within
+            for passes, within in zip(derivatives[key], inside, strict=True)
         ]
 
-    return flow(jaxpr, inputs, step, _NO_WAY)[0].cuts
+    return flow(jaxpr, inputs, step, _NO_WAY)
 
 
 def depends(jaxpr: Any, inputs: Sequence[bool]) -> list[bool]:

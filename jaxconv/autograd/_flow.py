@@ -45,9 +45,9 @@ def flow(
     Args:
       jaxpr: the program.
       values: the abstract value of each input. They form a join-semilattice under `|`, with
-        `nothing` at the bottom (constants have it), and must be comparable.
+        `nothing` at the bottom (constants have it), and must be hashable.
       step: `step(jaxpr, path, operands)` gives the values of the results of `path[-1]`, or None to
-        let `flow` go through the program which that equation holds.
+        let `through` go through the program which that equation holds.
       nothing: the value of constants.
       path: the equations that the program stands in, outermost first.
 
@@ -65,14 +65,15 @@ def flow(
         here = (*path, eqn)
         results = step(jaxpr, here, operands)
         if results is None:
-            results = _through(here, operands, step, nothing)
+            results = through(here, operands, step, nothing)
         known.update(zip(eqn.outvars, results, strict=True))
     return [read(a) for a in jaxpr.outvars]
 
 
-def _through(
+def through(
     path: tuple[Any, ...], operands: list[Any], step: Callable[..., Any], nothing: Any
 ) -> list[Any]:
+    """The abstract values of the results of `path[-1]`, by way of the programs it holds."""
     eqn = path[-1]
     inside = bodies(eqn)
 
@@ -82,12 +83,13 @@ def _through(
     if eqn.primitive is primitives.scan_p:
         consts, carried = _compat.scan_parts(eqn)
         fixed, carry, scanned = _cut(operands, consts, carried)
-        while True:
-            results = run("body", fixed + carry + scanned)
-            joined = _join(carry, results[:carried])
-            if joined == carry:
-                return joined + results[carried:]
-            carry = joined
+        return _scan(
+            lambda carry: run("body", fixed + carry + scanned),
+            carry,
+            len(eqn.outvars) - carried,
+            eqn.params["length"],
+            nothing,
+        )
     if eqn.primitive is primitives.while_p:
         of_cond, of_body, carry = _cut(
             operands, eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
@@ -111,6 +113,46 @@ def _through(
     for value in operands:
         everything = everything | value
     return [everything] * len(eqn.outvars)
+
+
+# A scan whose carried values neither settle nor repeat within so many steps is taken for a loop of
+# any length.
+_STEPS = 64
+
+
+def _scan(
+    body: Callable[[list[Any]], list[Any]],
+    carry: list[Any],
+    stacked: int,
+    length: int,
+    nothing: Any,
+) -> list[Any]:
+    """Exactly `length` steps: what only a scan of no steps would let through does not pass."""
+    carried = len(carry)
+    outputs = [nothing] * stacked
+    seen: dict[tuple[Any, ...], int] = {}
+    states = []
+    for taken in range(length + 1):
+        state = tuple(carry)
+        if taken == length:
+            return carry + outputs
+        if state in seen:  # from here on it repeats, and every state it has was stacked already
+            first = seen[state]
+            return [*states[first + (length - first) % (taken - first)], *outputs]
+        if taken == _STEPS:
+            break
+        seen[state] = taken
+        states.append(state)
+        results = body(carry)
+        carry, outputs = results[:carried], _join(outputs, results[carried:])
+    for state in states:
+        carry = _join(carry, list(state))
+    while True:
+        results = body(carry)
+        joined = _join(carry, results[:carried])
+        if joined == carry:
+            return results[:carried] + _join(outputs, results[carried:])
+        carry = joined
 
 
 def source_in(path: Sequence[Any]) -> str:

@@ -18,7 +18,7 @@ from jaxconv import _compat
 from jaxconv._errors import fail
 from jaxconv.autograd import _graph_render as render
 from jaxconv.autograd._flow import SEEN_THROUGH, bodies, source_in
-from jaxconv.autograd._names import argument_names, leaf_names
+from jaxconv.autograd._names import argument_names, is_array, leaf_names, thing
 
 
 class Node:
@@ -204,12 +204,11 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
             TypeError,
             "graph",
             "fun must be callable",
-            f"a {type(fun).__name__}",
+            thing(fun),
             "Give the function itself: graph(fun)(*args)",
         )
 
     def traced(*args: Any, **kwargs: Any) -> Graph:
-        closed = jax.make_jaxpr(fun)(*args, **kwargs)
         labels = [
             name
             for given, arg in zip(argument_names(fun, args), args, strict=True)
@@ -217,13 +216,22 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
         ]
         for given in sorted(kwargs):
             labels += leaf_names(given, kwargs[given])
+        values = jax.tree.leaves((args, kwargs))
+        for label, value in zip(labels, values, strict=True):
+            known = is_array(value) or isinstance(value, jax.ShapeDtypeStruct)
+            if not known and not hasattr(value, "__jax_array__"):
+                raise fail(
+                    TypeError,
+                    "graph",
+                    f"argument {label} must be an array, a number or a container of them",
+                    thing(value),
+                    "Close over it: graph(lambda x: fun(x, option))(x)",
+                )
+        closed = jax.make_jaxpr(fun)(*args, **kwargs)
         inputs = [
             Node("input", v.aval, role="input", label=label, value=value)
             for v, label, value in zip(
-                _compat.open_jaxpr(closed).invars,
-                labels,
-                jax.tree.leaves((args, kwargs)),
-                strict=True,
+                _compat.open_jaxpr(closed).invars, labels, values, strict=True
             )
         ]
         builder = _Builder()
@@ -378,17 +386,43 @@ def _tell_apart(builder: _Builder, outputs, fun, args, kwargs) -> None:
         values = _matching(forward, stacks, fun, args, kwargs)
     if not values:
         return
-    needed = set(values)
-    waiting = list(values)
+    _mark_saved(forward, _ancestors(values))
+
+
+def _mark_saved(forward: Iterable[Node], needed: set[Node]) -> None:
+    """Gives the role "saved" to what of the forward pass its value does not need."""
+    results: dict[object, set[int]] = collections.defaultdict(set)
+    for node in needed:
+        results[node.operation].add(node.result or 0)
+    opened = set()
+    for node in forward:
+        if node not in needed:
+            node.role = "saved"
+        if node.operation not in opened:
+            opened.add(node.operation)
+            for inside in node.subgraphs.values():
+                _mark_saved_inside(inside, node.name, results[node.operation])
+
+
+def _mark_saved_inside(inside: Graph, box: str, results: set[int]) -> None:
+    """The same in the program of a box: some of its results are for the backward pass alone."""
+    if box == "while":  # its results are what it carries, all of it its own
+        return
+    if results:  # what a step hands to the next, its value needs
+        results = results | set(range(sum(n.label.startswith("carry ") for n in inside.inputs)))
+    forward = [node for node in inside.nodes if node.role == "forward"]
+    _mark_saved(forward, _ancestors(inside.outputs[i] for i in results))
+
+
+def _ancestors(nodes: Iterable[Node]) -> set[Node]:
+    found = set(nodes)
+    waiting = list(found)
     while waiting:
         for source in waiting.pop().inputs:
-            if source not in needed:
-                needed.add(source)
+            if source not in found:
+                found.add(source)
                 waiting.append(source)
-    operations = {node.operation for node in needed}
-    for node in forward:
-        if node.operation not in operations:
-            node.role = "saved"
+    return found
 
 
 def _matching(forward, stacks, fun, args, kwargs) -> list[Node]:

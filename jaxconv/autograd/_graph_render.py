@@ -59,7 +59,7 @@ def text_of(node: Node) -> str:
     if not (node.role == "constant" and node.shape == ()):
         parts.append(kind_of(node))
     if node.source:
-        parts.append(node.source)
+        parts.append(_plain(node.source))
     if node.backward:
         parts.append(f"({node.role})")
     return "  ".join(filter(None, parts))
@@ -102,7 +102,7 @@ def tree(graph: Graph) -> str:
         if node.subgraphs and id(node.operation) not in shown:
             shown.add(id(node.operation))
             for inside in node.subgraphs.values():
-                place = f"  {node.source}" if node.source else ""
+                place = f"  {_plain(node.source)}" if node.source else ""
                 first, *rest = tree(inside).splitlines()
                 lines += ["", f"inside #{number[node]}{place}: {first}"]
                 lines += [f"  {line}".rstrip() for line in rest]
@@ -189,7 +189,7 @@ def _cluster(graph: Graph, subgraphs: bool, count: Iterator[int]) -> _Cluster:
 def _lines(node: Node) -> list[str]:
     small = node.role == "constant" and node.shape == ()
     shape = "" if small or node.result is not None else kind_of(node)
-    return [text for text in (name_of(node), shape, node.source) if text]
+    return [text for text in (name_of(node), shape, _plain(node.source)) if text]
 
 
 def mermaid(graph: Graph, subgraphs: bool) -> str:
@@ -278,7 +278,7 @@ def svg(graph: Graph, subgraphs: bool) -> str:
         import graphviz
     except ImportError:
         raise _missing("the Python package graphviz", "python -m pip install graphviz") from None
-    large = len(graph.nodes) > LARGE
+    large = _boxes(graph, subgraphs) > LARGE
     source = graphviz.Source(dot(graph, subgraphs, large), engine="neato" if large else "dot")
     try:
         return source.pipe(format="svg", encoding="utf-8", neato_no_op=2 if large else None)
@@ -286,6 +286,17 @@ def svg(graph: Graph, subgraphs: bool) -> str:
         raise _missing(
             "the program dot", "apt install graphviz, or brew install graphviz"
         ) from None
+
+
+def _boxes(graph: Graph, subgraphs: bool) -> int:
+    """About how many boxes a drawing has; no more than `LARGE` of them are counted inside."""
+    count = len(graph.nodes)
+    for node in graph.nodes if subgraphs else ():
+        if count > LARGE:
+            break
+        if not node.result:  # 0, or the only one
+            count += sum(_boxes(inside, subgraphs) for inside in node.subgraphs.values())
+    return count
 
 
 def _layers(cluster: _Cluster) -> dict[str, str]:

@@ -33,9 +33,12 @@ from jax.interpreters import batching, mlir
 
 from jaxconv import _compat
 from jaxconv._errors import fail
-from jaxconv.autograd._names import differentiable, is_array, kind
+from jaxconv.autograd._names import differentiable, is_array, kind, leaf_names, thing
 
 T = TypeVar("T")
+
+# Steps are counted in an int32.
+MOST = 2**31 - 1
 
 # Iterations a level. Up to here nothing is recomputed; up to its square each step runs twice.
 WIDTH = 32
@@ -61,17 +64,17 @@ def while_loop(
 
     If the loop has not ended after max_steps:
       - outside jit, also under grad and vmap: RuntimeError;
-      - inside jit, where nothing can be raised: every float or complex leaf of the result is NaN,
-        and so are the gradients through it; under vmap only those of the examples concerned.
-        `jnp.isnan(result)` tests for it. Integer and boolean leaves hold the value after
-        max_steps: a counter among them equals max_steps, and cond_fun of a result of such
-        leaves is still True.
+      - inside jit, and inside a scan, cond or checkpoint of JAX's, which trace as well, nothing can
+        be raised: every float or complex leaf of the result is NaN, and so are the gradients
+        through it; under vmap only those of the examples concerned. `jnp.isnan(result)` tests for
+        it. Integer and boolean leaves hold the value after max_steps: a counter among them equals
+        max_steps, and cond_fun of a result of such leaves is still True.
 
     Args:
       cond_fun: from the value to a boolean scalar.
       body_fun: from the value to the next, of the same structure, shapes and dtypes.
       init_val: the first value: an array, number or container of them.
-      max_steps: the most steps the loop may take, 1 or more, known when traced.
+      max_steps: the most steps the loop may take, 1 to 2**31 - 1, known when traced.
 
     Returns:
       The first value for which cond_fun is False.
@@ -80,7 +83,7 @@ def while_loop(
       RuntimeError: outside jit, the loop takes more than max_steps steps.
       TypeError: body_fun changes the structure, a shape or a dtype (the message names the leaf);
         cond_fun does not return a boolean scalar; a leaf is no array; max_steps is no integer.
-      ValueError: max_steps is less than 1.
+      ValueError: max_steps is less than 1, or more than 2**31 - 1.
 
     Example:
       >>> import jax
@@ -97,7 +100,7 @@ def while_loop(
     """
     max_steps = _checked_steps(max_steps)
     loop, consts, init = _trace(cond_fun, body_fun, init_val, max_steps)
-    leaves, ended = _run(loop, consts, init)
+    leaves, ended = _while_loop(loop, consts, init)
     # One answer for all examples of a vmap; without jit around, it is known here.
     known = _known(_any_p.bind(~ended))
     if known is None:
@@ -120,7 +123,7 @@ class _Loop(NamedTuple):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _run(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[list[Any], Any]:
+def _while_loop(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[list[Any], Any]:
     """The final leaves, and whether the loop came to its end: no derivative asked for."""
 
     def wants(state):
@@ -135,7 +138,7 @@ def _run(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[list[Any], An
     return leaves, ~loop.cond(consts, leaves)
 
 
-@functools.partial(_run.defjvp, symbolic_zeros=True)
+@functools.partial(_while_loop.defjvp, symbolic_zeros=True)
 def _run_derivative(loop, primals, tangents):
     """The derivative of the loop is JAX's own, of the tree of scans."""
     values, tree = jax.tree.flatten(primals)
@@ -167,7 +170,7 @@ def _is_zero(x):
 
 
 def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[list[Any], Any]:
-    """What `_run` computes, by scans of fixed length whose iterations may be empty."""
+    """What `_while_loop` computes, by scans of fixed length whose iterations may be empty."""
     depth = levels(loop.max_steps)
     width = _root(loop.max_steps, depth)
 
@@ -261,6 +264,8 @@ def _nan_unless(ended, x):
 def _checked_steps(max_steps: Any) -> int:
     try:
         steps = operator.index(max_steps)
+        if isinstance(max_steps, bool):
+            raise TypeError
     except TypeError:
         raise fail(
             TypeError,
@@ -277,6 +282,14 @@ def _checked_steps(max_steps: Any) -> int:
             f"max_steps={steps}",
             "Give the most steps the loop may take",
         )
+    if steps > MOST:
+        raise fail(
+            ValueError,
+            "while_loop",
+            f"max_steps must be at most {MOST}",
+            f"max_steps={steps}",
+            "Lower it: steps are counted in 32 bits",
+        )
     return steps
 
 
@@ -290,23 +303,22 @@ def _trace(
                 TypeError,
                 "while_loop",
                 f"{name} must be callable",
-                f"a {type(fun).__name__}",
+                thing(fun),
                 "Give a function of the loop's value",
             )
     paths, tree = jax.tree_util.tree_flatten_with_path(init_val)
     names = [f"init_val{jax.tree_util.keystr(path)}" for path, _ in paths]
     for name, (_, x) in zip(names, paths, strict=True):
-        if not is_array(x) and not hasattr(x, "dtype"):
+        if not is_array(x) and not hasattr(x, "__jax_array__"):
             raise fail(
                 TypeError,
                 "while_loop",
                 f"{name} must be an array",
-                f"a {type(x).__name__}",
+                thing(x),
                 "Keep what is no array out of the loop's value: close over it",
             )
     init = [jnp.asarray(x) for _, x in paths]
     body, shapes = _body(body_fun, tree, init)
-    _check_structure(tree, shapes)
     new = jax.tree.leaves(shapes)
     # As in lax: a Python number takes the dtype the body gives it.
     promoted = [
@@ -346,31 +358,52 @@ def _trace(
 
 
 def _body(body_fun: Callable[..., Any], tree: Any, init: list[Any]) -> tuple[Any, Any]:
-    return jax.make_jaxpr(lambda *leaves: body_fun(tree.unflatten(leaves)), return_shape=True)(
-        *init
-    )
+    def flat(*leaves):
+        after = body_fun(tree.unflatten(leaves))
+        _check_structure(tree, after)
+        return after
+
+    return jax.make_jaxpr(flat, return_shape=True)(*init)
 
 
-def _check_structure(tree: Any, shapes: Any) -> None:
-    after = jax.tree.structure(shapes)
-    if after != tree:
+def _check_structure(tree: Any, after: Any) -> None:
+    for path, x in zip(leaf_names("", after), jax.tree.leaves(after), strict=True):
+        if not is_array(x) and not hasattr(x, "__jax_array__"):
+            raise fail(
+                TypeError,
+                "while_loop",
+                f"body_fun must return an array for init_val{path}",
+                thing(x),
+                "Keep what is no array out of the loop's value: close over it",
+            )
+    if jax.tree.structure(after) != tree:
+        before = leaf_names("init_val", tree.unflatten([0] * tree.num_leaves))
+        new = leaf_names("init_val", after)
+        told = [f"no {name}" for name in before if name not in new]
+        told += [f"a new {name}" for name in new if name not in before]
         raise fail(
             TypeError,
             "while_loop",
-            f"body_fun must keep the structure {tree} of init_val",
-            str(after),
+            f"body_fun must keep the structure of init_val, {_told(tree)}",
+            f"{_told(jax.tree.structure(after))} after one step"
+            + (f", with {' and '.join(told[:4])}" if told else ""),
             "Return a value built as init_val is",
         )
 
 
+def _told(tree: Any) -> str:
+    return str(tree).removeprefix("PyTreeDef(").removesuffix(")")
+
+
 def _cond(cond_fun: Callable[..., Any], tree: Any, init: list[Any]) -> Any:
-    cond, shape = jax.make_jaxpr(
-        lambda *leaves: cond_fun(tree.unflatten(leaves)), return_shape=True
-    )(*init)
-    results = jax.tree.leaves(shape)
-    one = len(results) == 1 and jax.tree.structure(shape) == jax.tree.structure(0)
-    if not one or (results[0].shape, results[0].dtype) != ((), np.bool_):
-        got = kind(results[0]) if one else f"the structure {jax.tree.structure(shape)}"
+    def flat(*leaves):
+        result = cond_fun(tree.unflatten(leaves))
+        if not is_array(result) and not hasattr(result, "__jax_array__"):
+            got = thing(result)
+        elif (jnp.shape(result), jnp.result_type(result)) != ((), np.bool_):
+            got = kind(result)
+        else:
+            return result
         raise fail(
             TypeError,
             "while_loop",
@@ -378,4 +411,5 @@ def _cond(cond_fun: Callable[..., Any], tree: Any, init: list[Any]) -> Any:
             got,
             "Compare, and reduce with jnp.any or jnp.all",
         )
-    return cond
+
+    return jax.make_jaxpr(flat)(*init)

@@ -46,7 +46,7 @@ def is_array(x: Any) -> bool:
 def thing(x: Any) -> str:
     """What is said of something that is no array: "a str", "an ndarray of dtype object"."""
     name = type(x).__name__
-    article = "an" if name[0].lower() in "aeiou" else "a"
+    article = "an" if name[0].lower() in "aeiou" or name == "ndarray" else "a"
     dtype = f" of dtype {x.dtype}" if isinstance(x, np.ndarray | np.generic) else ""
     return f"{article} {name}{dtype}"
 

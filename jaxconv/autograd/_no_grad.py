@@ -11,7 +11,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxconv._errors import fail
-from jaxconv.autograd._names import differentiable, line_of
+from jaxconv.autograd._names import differentiable, line_of, thing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,7 +67,7 @@ def no_grad(fun: Callable[P, R]) -> Callable[P, R]:
             TypeError,
             "no_grad",
             "fun must be callable",
-            f"a {type(fun).__name__}",
+            thing(fun),
             "Give the function itself: no_grad(fun)(x)",
         )
 

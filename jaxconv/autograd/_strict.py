@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -18,14 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv._errors import fail
-from jaxconv.autograd._cuts import Cut, depends, find_cuts
+from jaxconv.autograd._cuts import Cut, depends, find_cuts, find_loops
 from jaxconv.autograd._names import (
     argument_names,
     differentiable,
     is_array,
     kind,
     leaf_names,
+    thing,
 )
+
+# An error tells of so many leaves; `NoGradientError.cuts` has them all.
+TOLD = 8
 
 
 class NoGradientError(RuntimeError):
@@ -57,11 +61,11 @@ def grad(
     """`jax.grad`, but a leaf that no gradient reaches is an error, not zeros.
 
     As in PyTorch the question is whether there is a way, not what its value is: the gradient of
-    `0 * x` is an honest zero. A way is cut by `jax.lax.stop_gradient`, `no_grad`, a conversion to
-    integers, a comparison, floor, round, sign, or a custom rule that returns zeros. Works outside
-    and inside jit and vmap, through every kind of control flow, any number of times over (the
-    second derivative of a linear function is an error for the same reason). The compiled program
-    is the one of `jax.grad`.
+    `0 * x` is an honest zero. Of several ways, such as the branches of a cond, one is enough. A
+    way is cut by `jax.lax.stop_gradient`, `no_grad`, a conversion to integers, a comparison,
+    floor, round, sign, or a custom rule that returns zeros. Works outside and inside jit and vmap,
+    through every kind of control flow, any number of times over (the second derivative of a linear
+    function is an error for the same reason). The compiled program is the one of `jax.grad`.
 
     Args:
       fun: a function of arrays, numbers and containers of them, with a scalar result.
@@ -83,7 +87,8 @@ def grad(
       NoGradientError: an argument leaf has no way to the output; it names the leaf, and the
         operation and line that cut the way.
       TypeError: the output is no scalar, or a dtype has no gradient.
-      ValueError: argnums repeats itself, or allow_unused names what is not there.
+      ValueError: argnums repeats itself, allow_unused names what is not there, or the gradient
+        passes a `jax.lax.while_loop`, which has no reverse mode.
 
     Example:
       >>> import jax
@@ -151,9 +156,7 @@ def _strict(
     allow_unused: Sequence[str],
 ) -> Callable[..., Any]:
     if not callable(fun):
-        raise fail(
-            TypeError, name, "fun must be callable", f"a {type(fun).__name__}", "Give a function"
-        )
+        raise fail(TypeError, name, "fun must be callable", thing(fun), "Give a function")
     if reduce_axes:
         raise fail(
             NotImplementedError,
@@ -162,13 +165,14 @@ def _strict(
             f"reduce_axes={reduce_axes!r}",
             "Sum over the axes with jax.lax.psum",
         )
-    if isinstance(allow_unused, str):
+    if isinstance(allow_unused, str) or not isinstance(allow_unused, Iterable):
+        told = repr(allow_unused)
         raise fail(
             TypeError,
             name,
             "allow_unused must be a sequence of paths",
-            f"the string {allow_unused!r}",
-            f"Write allow_unused=({allow_unused!r},)",
+            f"allow_unused={told}",
+            f"Write allow_unused=({told},)" if isinstance(allow_unused, str) else "Give a tuple",
         )
     numbers = _numbers(name, argnums)
 
@@ -190,17 +194,21 @@ def _strict(
             full = list(args)
             for i, value in zip(marked, values, strict=True):
                 full[i] = value
-            return fun(*full, **kwargs)
+            result = fun(*full, **kwargs)
+            if has_aux:
+                _check_pair(name, result)
+            _check_output(name, result[0] if has_aux else result, holomorphic)
+            return result
 
         values = [args[i] for i in marked]
-        if has_aux:
-            output, pull, aux = jax.vjp(_pair(name, of_marked), *values, has_aux=True)
-        else:
-            output, pull = jax.vjp(of_marked, *values)
-            aux = None
-        _check_output(name, output, holomorphic)
-        one = jnp.ones_like(output)
-        backward = jax.make_jaxpr(pull)(one)
+        try:
+            output, pull, *aux = jax.vjp(of_marked, *values, has_aux=has_aux)
+            one = jnp.ones_like(output)
+            backward = jax.make_jaxpr(pull)(one)
+        except ValueError as error:
+            if "Reverse-mode differentiation does not work for lax.while_loop" not in str(error):
+                raise
+            raise _no_reverse_mode(name, leaves, of_marked, values, has_aux) from error
         reached = depends(backward, [True])
         lost = [
             i
@@ -211,7 +219,7 @@ def _strict(
             raise _no_gradient(name, lost, leaves, of_marked, values, has_aux)
         gradients = pull(one)
         gradient = gradients[0] if isinstance(numbers, int) else gradients
-        return (output, aux) if has_aux else output, gradient
+        return (output, *aux) if has_aux else output, gradient
 
     return value_and_gradient
 
@@ -288,7 +296,7 @@ def _check_input(name: str, path: str, leaf: Any, holomorphic: bool, allow_int: 
             TypeError,
             name,
             f"marked argument {path} must be an array",
-            f"a {type(leaf).__name__}",
+            thing(leaf),
             "Mark other arguments with argnums, or close over this one",
         )
     dtype = jnp.result_type(leaf)
@@ -310,21 +318,16 @@ def _check_input(name: str, path: str, leaf: Any, holomorphic: bool, allow_int: 
         )
 
 
-def _pair(name: str, fun: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(*values):
-        result = fun(*values)
-        if not isinstance(result, tuple) or len(result) != 2:
-            got = f"{len(result)} results" if isinstance(result, tuple) else "no tuple"
-            raise fail(
-                TypeError,
-                name,
-                "with has_aux=True fun must return (output, auxiliary data)",
-                got,
-                "Return a pair, or leave has_aux out",
-            )
-        return result
-
-    return checked
+def _check_pair(name: str, result: Any) -> None:
+    if not isinstance(result, tuple) or len(result) != 2:
+        got = f"{len(result)} results" if isinstance(result, tuple) else "no tuple"
+        raise fail(
+            TypeError,
+            name,
+            "with has_aux=True fun must return (output, auxiliary data)",
+            got,
+            "Return a pair, or leave has_aux out",
+        )
 
 
 def _check_output(name: str, output: Any, holomorphic: bool) -> None:
@@ -334,7 +337,7 @@ def _check_output(name: str, output: Any, holomorphic: bool) -> None:
             TypeError,
             name,
             "fun must return a scalar, shape=()",
-            f"a {type(output).__name__}",
+            thing(output),
             f"Return one array{hint}",
         )
     if jnp.shape(output) != ():
@@ -381,11 +384,7 @@ def _no_gradient(
             f"{name}: the marked arguments must have leaves; got none, only empty containers. "
             "Mark the arguments that hold arrays with argnums."
         )
-    try:
-        program = jax.make_jaxpr(lambda *v: fun(*v)[0] if has_aux else fun(*v))(*values)
-    except Exception:
-        # Python code that looks at values runs under vjp, with the values at hand; not here.
-        program = None
+    program = _program(fun, values, has_aux)
     cuts: dict[str, tuple[Cut, ...] | None] = {}
     told = []
     for i in lost:
@@ -400,12 +399,45 @@ def _no_gradient(
             named = [str(cut) for cut in found[:4]] + ["..."] * (len(found) > 4)
             why = "cut by " + ", ".join(named)
         told.append(f"{path} {kind(leaf)} ({why})")
-    some = ", ".join(repr(path) for path in cuts)
+    some = ", ".join(repr(path) for path in list(cuts)[:TOLD])
+    if len(told) > TOLD:
+        told[TOLD:] = [f"and {len(told) - TOLD} more"]
+        some += ", ..."
+    unused = all(found == () for found in cuts.values())
     message = fail(
         RuntimeError,
         name,
         "every leaf must have a differentiable way to the output",
         f"none for {', '.join(told)}",
-        f"Remove what cuts it, or expect zeros with allow_unused=({some},)",
+        f"{'Use it' if unused else 'Remove what cuts it'}, "
+        f"or expect zeros with allow_unused=({some},)".replace("...,)", "...)"),
     )
     return NoGradientError(str(message), cuts)
+
+
+def _no_reverse_mode(
+    name: str,
+    leaves: list[tuple[str, Any]],
+    fun: Callable[..., Any],
+    values: list[Any],
+    has_aux: bool,
+) -> ValueError:
+    program = _program(fun, values, has_aux)
+    loops = [] if program is None else find_loops(program, range(len(leaves)))
+    at = " and ".join(line for line in loops if line)
+    return fail(
+        ValueError,
+        name,
+        "a loop that the gradient passes must have a reverse mode",
+        f"lax.while_loop{f' at {at}' if at else ''} (or a fori_loop whose bounds are traced)",
+        "Use jaxconv.autograd.while_loop, which takes max_steps, or jax.lax.scan",
+    )
+
+
+def _program(fun: Callable[..., Any], values: list[Any], has_aux: bool) -> Any:
+    """The traced function; None if it cannot be traced."""
+    try:
+        return jax.make_jaxpr(lambda *v: fun(*v)[0] if has_aux else fun(*v))(*values)
+    except Exception:
+        # Python code that looks at values runs under vjp, with the values at hand; not here.
+        return None
