@@ -293,6 +293,11 @@ def test_labels_are_never_markup():
         assert "<" not in unescaped and "\n" not in unescaped
 
 
+def test_mermaids_formulas_and_icons_are_text():
+    text = autograd.graph(lambda p: p["$$x^2$$"] + p["fa:fa-ban"])({"$$x^2$$": V, "fa:fa-ban": V})
+    assert "#36;#36;" not in text.to_mermaid() and "fa:fa-" not in text.to_mermaid()
+
+
 def test_labels_in_a_picture():
     svg = _evil().to_svg()
     root = ET.fromstring(svg)  # well-formed

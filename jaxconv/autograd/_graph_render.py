@@ -225,10 +225,14 @@ def mermaid(graph: Graph, subgraphs: bool) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    """Text of a Mermaid label: what is not a plain character stands as its number."""
+    """Text of a Mermaid label: what is not a plain character stands as its number.
+
+    Two dollars would begin a formula and `fa:fa-` an icon even so; a space of no width is put in.
+    """
     plain = " _.,:()[]=+-/'"
+    apart = text.replace("$", "$\u200b").replace(":fa-", ":\u200bfa-")
     return "".join(
-        c if (c.isascii() and c.isalnum()) or c in plain else f"#{ord(c)};" for c in text
+        c if (c.isascii() and c.isalnum()) or c in plain else f"#{ord(c)};" for c in apart
     )
 
 
