@@ -20,6 +20,7 @@ extensions = [
     "site_tables",
     "site_docstrings",
     "site_bench",
+    "site_math",
 ]
 exclude_patterns = ["build", "_build", "_figures/README*"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]
@@ -29,6 +30,7 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = "jaxconv"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["explorer.css", "site.css"]
 html_theme_options = {
