@@ -20,7 +20,9 @@ extensions = [
     "site_tables",
     "site_docstrings",
     "site_bench",
+    "site_code",
     "site_math",
+    "site_speed",
 ]
 exclude_patterns = ["build", "_build", "_figures/README*"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]

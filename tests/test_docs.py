@@ -36,6 +36,7 @@ NOT_CODE = {
     "{raw}",
     "{toctree}",
     "{jaxconv-figure}",
+    "{jaxconv-speed}",
     "{eval-rst}",
 }
 NOT_CODE |= {"{jaxconv-methods}", "{jaxconv-method-pages}", "{jaxconv-bench}"}

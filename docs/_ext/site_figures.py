@@ -31,6 +31,20 @@ def draw(source: Path) -> None:
             new.unlink()
 
 
+def themes(directive: SphinxDirective, name: str, caption: str) -> list[nodes.Node]:
+    """The figure of that name in both themes, over its caption."""
+    figure = nodes.figure(classes=["align-default", "site-figure"])
+    for theme in ("light", "dark"):
+        image = nodes.image(
+            uri=f"/{FOLDER}/{name}-{theme}.svg", alt=caption, classes=[f"only-{theme}"]
+        )
+        image["candidates"] = {"?": ""}
+        figure += image
+    text, messages = directive.parse_inline(caption)
+    figure += nodes.caption(caption, "", *text)
+    return [figure, *messages]
+
+
 class JaxconvFigure(SphinxDirective):
     """One figure, in both themes, with its caption."""
 
@@ -45,17 +59,7 @@ class JaxconvFigure(SphinxDirective):
         known = plots.gallery()
         if name not in known:
             raise self.error(f"jaxconv-figure must be one of {', '.join(known)}; got {name}.")
-        caption = " ".join(self.content) or known[name][0] + "."
-        figure = nodes.figure(classes=["align-default", "site-figure"])
-        for theme in ("light", "dark"):
-            image = nodes.image(
-                uri=f"/{FOLDER}/{name}-{theme}.svg", alt=caption, classes=[f"only-{theme}"]
-            )
-            image["candidates"] = {"?": ""}
-            figure += image
-        text, messages = self.parse_inline(caption)
-        figure += nodes.caption(caption, "", *text)
-        return [figure, *messages]
+        return themes(self, name, " ".join(self.content) or known[name][0] + ".")
 
 
 def setup(app: object) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""Formulas as MathML, written when the site is built: browsers draw them without scripts or network.
+"""Formulas as MathML, written when the site is built: no script, no network.
 
 A formula that cannot be converted fails the build.
 """

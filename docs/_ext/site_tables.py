@@ -54,7 +54,10 @@ class JaxconvMethodPages(SphinxDirective):
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([*_<\[|])", r"\\\1", text)
+    """Text as MyST shows it literally; what stands in backticks is literal already."""
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"([*_<\[|])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _blocks(text: str) -> list[str]:
