@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import estimate
+from jaxconv._cost import FEW_CHANNELS, estimate
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -121,7 +121,7 @@ def refusal(method: Method, form: Form) -> str | None:
 
 def seconds_of(method: Method, form: Form) -> float:
     """The fitted estimate for `method`, or its own where its like was not measured."""
-    fitted = estimate(method.name, form)
+    fitted = estimate(method, form)
     return method.cost(form) if fitted is None else fitted
 
 
@@ -129,8 +129,10 @@ def margin(method: Method, form: Form) -> float:
     """What the estimate for `method` is divided by before it is compared with lax's."""
     if method.name == "lax":
         return 1.0
-    strided_weight = form.kind == "weight" and form.taps > 1 and max(form.strides) > 1
-    if form.groups > 1 or max(form.lhs_dilation) > 1 or strided_weight:
+    weight = form.kind == "weight"
+    narrow_groups = form.groups > 1 and (weight or form.in_channels <= FEW_CHANNELS)
+    strided_weight = weight and form.taps > 1 and max(form.strides) > 1
+    if narrow_groups or strided_weight or max(form.lhs_dilation) > 1:
         return RISKY_MARGIN if method.exact else RISKY_MARGIN * INEXACT_MARGIN
     return MARGIN if method.exact else INEXACT_MARGIN
 

@@ -248,8 +248,9 @@ def call(
         check_supported(function, params["method"], spec)
     out = convolve(input, weight, **params)
     if bias is not None:
-        bias = bias.astype(out.dtype)
-        out = out + (bias if last else bias.reshape(-1, *(1,) * len(space)))
+        shape = [1] * out.ndim
+        shape[-1 if last else 1] = bias.size
+        out = out + bias.astype(out.dtype).reshape(shape)
     return out.astype(dtype)
 
 

@@ -12,6 +12,7 @@ stand in `_calibration.py`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -20,14 +21,18 @@ import numpy as np
 from jaxconv import _compat
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
+from jaxconv._methods._base import Method
 
 # Up to so many terms, an output of one group is a small sum; up to so many channels, groups are
-# narrow.
-FEW_TERMS, FEW_CHANNELS = 64, 8
+# few; up to so many channels, a dense convolution is narrow.
+FEW_TERMS, FEW_CHANNELS, NARROW = 64, 8, 16
 
 
-def features(form: Form) -> tuple[float, ...]:
-    """The quantities of the model, in its order."""
+def features(form: Form, tile: int = 1) -> tuple[float, ...]:
+    """The quantities of the model, in its order; the outputs in whole tiles."""
+    if tile > 1:
+        whole = tuple(-(-out // tile) * tile for out in form.out_spatial)
+        form = dataclasses.replace(form, out_spatial=whole)
     macs = float(form.macs) * form.examples
     sizes = (
         math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape)
@@ -43,12 +48,16 @@ def category(form: Form) -> str:
         name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
         name = "pointwise"
+    elif form.ndim == 3 and terms > FEW_TERMS:
+        name = "volume"
     elif terms <= FEW_TERMS:
         name = "small"
     elif form.in_channels <= 4:
         name = "stem"
+    elif form.ndim == 1:
+        name = "sequence"
     else:
-        name = ("sequence", "dense", "volume")[form.ndim - 1]
+        name = "narrow" if min(form.in_channels, form.out_channels) <= NARROW else "dense"
     if max(form.lhs_dilation) > 1:
         name += "-dilated"
     strided = max(form.strides) > 1 and form.taps > 1
@@ -66,11 +75,11 @@ def generation() -> str:
     return "0.12" if _compat.JAX_VERSION >= (0, 12) else "0.10"
 
 
-def estimate(method: str, form: Form) -> float | None:
+def estimate(method: Method, form: Form) -> float | None:
     """Seconds that `method` takes for `form`, or None if nothing was measured for its like."""
-    rows, name = COEFFICIENTS[generation()], row(method, form)
+    rows, name = COEFFICIENTS[generation()], row(method.name, form)
     coefficients = rows.get(name, rows.get(name.removesuffix("-strided")))
     if coefficients is None:
         return None
-    seconds = sum(a * b for a, b in zip(coefficients, features(form), strict=True))
+    seconds = sum(a * b for a, b in zip(coefficients, features(form, method.tile), strict=True))
     return seconds * (2.0 if form.dtype == np.float64 else 1.0)

@@ -247,8 +247,7 @@ def weight_view(spec: ConvSpec) -> View:
         examples=examples,
     )
     turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
-    form = _turned(plain) if turned else plain
-    axes = tuple(range(int(examples > 1), int(examples > 1) + spec.ndim))
+    form = turned_form(plain) if turned else plain
 
     def bring(lhs: Array, rhs: Array) -> tuple[Array, Array]:
         b, i, *s = dn.lhs_spec
@@ -261,9 +260,7 @@ def weight_view(spec: ConvSpec) -> View:
         return (y, x) if turned else (x, y)
 
     def give(w: Array) -> Array:
-        if turned:  # (*K, O, G*C), kernel reversed -> (*K, C, G*O)
-            w = jnp.swapaxes(_split(jnp.flip(w, axes), w.ndim - 1, groups), -3, -1)
-            w = _merge(w, w.ndim - 2)
+        w = turned_back(w, form) if turned else w
         if examples > 1:  # (examples, *K, C, O) -> (*K, C, examples*O)
             w = _merge(jnp.moveaxis(w, 0, -2), w.ndim - 2)
         *k, c, o = range(w.ndim)
@@ -272,8 +269,8 @@ def weight_view(spec: ConvSpec) -> View:
     return View(form, bring, give)
 
 
-def _turned(form: Form) -> Form:
-    """The weight form with x and y in each other's place; its kernel comes out reversed."""
+def turned_form(form: Form) -> Form:
+    """A weight form of stride 1 with x and y in each other's place (see `turned_back`)."""
     padding = []
     for size, out, kernel, (lo, _), d, ld in zip(
         form.spatial,
@@ -297,3 +294,11 @@ def _turned(form: Form) -> Form:
         lhs_dilation=(1,) * form.ndim,
         padding=tuple(padding),
     )
+
+
+def turned_back(w: Array, turned: Form) -> Array:
+    """The weight (*K, C, G*O) from the (*K, O, G*C), kernel reversed, of the turned form."""
+    first = w.ndim - 2 - turned.ndim  # examples may lie before
+    w = jnp.flip(w, tuple(range(first, first + turned.ndim)))
+    w = jnp.swapaxes(_split(w, w.ndim - 1, turned.groups), -3, -1)
+    return _merge(w, w.ndim - 2)

@@ -242,9 +242,8 @@ def _mean(x: Array, windows: tuple[Window, ...], counted: bool, divisor: int | N
             count = count[..., None] * _count(w, size, counted)
         if (count == count.flat[0]).all():
             count = count.flat[0]
-    if jnp.issubdtype(dtype, jnp.integer):
-        return lax.div(x, jnp.broadcast_to(jnp.asarray(count, dtype), x.shape))
-    return (x / jnp.asarray(count, x.dtype)).astype(dtype)
+    count = jnp.broadcast_to(jnp.asarray(count, x.dtype), x.shape)
+    return (lax.div(x, count) if jnp.issubdtype(dtype, jnp.integer) else x / count).astype(dtype)
 
 
 def _count(w: Window, size: int, padding_too: bool) -> np.ndarray:

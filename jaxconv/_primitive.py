@@ -48,13 +48,16 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     _lowering.inside = True
     try:
-        return _compat.lower_as(functools.partial(run, spec=spec, choice=choice), ctx, lhs, rhs)
+        # What JAX's strict promotion forbids is meant for the user's program, not for the methods.
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return _compat.lower_as(functools.partial(run, spec=spec, choice=choice), ctx, lhs, rhs)
     finally:
         _lowering.inside = False
 
 
 def _eager(lhs: Any, rhs: Any, **params: Any) -> Array:
-    return _compiled(tuple(sorted(params.items())))(lhs, rhs)
+    with jax.disable_jit(False):  # a primitive is compiled even then, or it would call itself
+        return _compiled(tuple(sorted(params.items())))(lhs, rhs)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxconv._methods import (
     depthwise,
     direct,
+    expand,
     fft,
     group_products,
     group_split,
@@ -47,6 +48,7 @@ _TABLE = (
     phases.METHOD,
     scatter.METHOD,
     volume.METHOD,
+    expand.METHOD,
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

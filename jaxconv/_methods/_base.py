@@ -24,6 +24,7 @@ class Method(NamedTuple):
       cost: form -> estimated seconds on the machine that the numbers were measured on.
       exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
       auto: whether "auto" may choose it.
+      tile: outputs along a dimension come in multiples of it; the rest is computed and dropped.
       composite: whether it is made of smaller convolutions; its cost is then its own sum of theirs.
     """
 
@@ -35,4 +36,5 @@ class Method(NamedTuple):
     cost: Callable[[Form], float]
     exact: bool = True
     auto: bool = True
+    tile: int = 1
     composite: bool = False

@@ -75,9 +75,11 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Groups, an input that is not dilated, patches of one group that fit."""
+    """Groups, but not depthwise; an input that is not dilated; patches of one group that fit."""
     if form.groups == 1:
         return "takes several groups"
+    if form.in_channels == form.out_channels == 1:
+        return "takes groups of more than one channel"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
     if form.taps > MOST_TAPS:

@@ -91,13 +91,10 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 def supports(form: Form) -> str | None:
     """One tap, one group; forward, channels first, groups of several channels too."""
-    if form.taps > 1:
-        return "takes one tap (a 1x1 kernel)"
-    if form.groups == 1:
-        return None
-    if form.layout == "first" and form.kind == "forward" and form.in_channels > 1:
-        return None
-    return "takes one group, or groups of several channels where these lie first"
+    several = form.layout == "first" and form.kind == "forward" and form.in_channels > 1
+    if form.groups > 1 and not several:
+        return "takes one group, or groups of several channels where these lie first"
+    return "takes one tap (a 1x1 kernel)" if form.taps > 1 else None
 
 
 def cost(form: Form) -> float:

@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
@@ -84,26 +85,33 @@ def _last(x: Array, y: Array, form: Form) -> Array:
         y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)
     y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
     reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)]
-    *outer, width = form.out_spatial
-    thin = (slice(None), *(slice(None, None, d) for d in form.dilation[:-1]))
+    # A step of the loop has a fixed cost, so narrow images take several whole rows at a step.
+    width = form.out_spatial[-1]
+    whole = form.ndim > 1 and 2 * width <= RUN
+    lead = form.out_spatial[: -2 if whole else -1]
+    rest = (width,) if whole else ()
 
-    def step(sums: tuple[Array], row: Array, start: Array, size: int) -> tuple[Array]:
-        at = _unravel(row, tuple(outer))
-        begin = [i * s for i, s in zip((*at, start), stride, strict=True)]
-        run = (n, *reach[:-1], (size - 1) * stride[-1] + reach[-1], groups)
-        xs = lax.dynamic_slice(x, (0, *begin, 0), run)[thin][..., None, :]
-        places = (n, *(1 for _ in outer), size)
-        ys = lax.dynamic_slice(y, (0, *at, start, 0), (*places, outputs * groups))
-        ys = ys.reshape(*places, outputs, groups)
+    def step(sums: tuple[Array], part: Array, start: Array, size: int) -> tuple[Array]:
+        at = (*_unravel(part, lead), start, *(0 for _ in rest))
+        places = (*(1 for _ in lead), size, *rest)
+        run = [(p - 1) * s + r for p, s, r in zip(places, stride, reach, strict=True)]
+        begin = [i * s for i, s in zip(at, stride, strict=True)]
+        xs = lax.dynamic_slice(x, (0, *begin, 0), (n, *run, groups))
+        ys = lax.dynamic_slice(y, (0, *at, 0), (n, *places, outputs * groups))
+        ys = ys.reshape(n, *places, outputs, groups)
         terms = []
-        for i in range(size):
-            a = i * stride[-1]
-            window = lax.slice_in_dim(xs, a, a + reach[-1], form.dilation[-1], axis=form.ndim)
-            terms.append(window * lax.slice_in_dim(ys, i, i + 1, axis=form.ndim))
+        for place in np.ndindex(*places):
+            window = (
+                slice(p * s, p * s + r, d)
+                for p, s, r, d in zip(place, stride, reach, form.dilation, strict=True)
+            )
+            here = (slice(p, p + 1) for p in place)
+            terms.append(xs[(slice(None), *window)][..., None, :] * ys[(slice(None), *here)])
         return (sums[0] + add_up(terms),)
 
     zeros = jnp.zeros((n, *form.kernel, outputs, groups), x.dtype)
-    (w,) = _sweep(math.prod(outer), width, RUN, step, (zeros,))
+    most = RUN // width if whole else RUN
+    (w,) = _sweep(math.prod(lead), form.out_spatial[len(lead)], most, step, (zeros,))
     return jnp.swapaxes(jnp.sum(w, axis=0), -1, -2)
 
 
@@ -239,7 +247,7 @@ def cost(form: Form) -> float:
         most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
         steps = parts * -(-rows // most) * form.kernel[-1]
     else:
-        steps = math.prod(form.out_spatial[:-1]) * -(-form.out_spatial[-1] // RUN)
+        steps = -(-math.prod(form.out_spatial[:-1]) * form.out_spatial[-1] // RUN)
     pairs = form.in_channels * form.out_channels
     seconds = CALL + steps * STEP + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
     turned = by_rows(form) == (form.layout == "last")

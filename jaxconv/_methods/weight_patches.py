@@ -4,7 +4,8 @@ A block of positions is unfolded channels first, (K*C, P), one dimension after t
 each copy moves long contiguous runs: k[0] + k[1] copies, not k[0] * k[1]. The product with the
 output's gradient (P, O) then has both operands as XLA's product likes them. A block is so many
 images, or rows of one image, as keep the patches in the cache, and the loop over the blocks reuses
-their memory.
+their memory. Where y has fewer channels than x it is y that is unfolded: the same sum with x and y
+in each other's place.
 
 Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
 document processing", 2006, section 3.2; the order of the copies is our own.
@@ -19,7 +20,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._form import Form
+from jaxconv._form import Form, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._products import add_up, zeros
 
@@ -59,8 +60,16 @@ def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
     return x.reshape(x.shape[0], -1)
 
 
+def turns(form: Form) -> bool:
+    """Whether to unfold y, of fewer channels, and not x."""
+    return 2 * form.out_channels <= form.in_channels and {*form.strides, *form.lhs_dilation} == {1}
+
+
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w = patches^T y, summed over the blocks."""
+    if turns(form):
+        turned = turned_form(form)
+        return turned_back(weight(y, x, turned), turned)
     images, rows = blocks(form)
     stride, reach = form.strides[0], (form.kernel[0] - 1) * form.dilation[0] + 1
     pads = [(lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)]
@@ -103,6 +112,7 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """The product, the copies of the patches, one of the input, and the loop's steps."""
+    form = turned_form(form) if turns(form) else form
     images, rows = blocks(form)
     patch, columns = form.taps * form.in_channels, form.out_channels
     steps = math.ceil(form.batch / images) * math.ceil(form.out_spatial[0] / rows)

@@ -97,14 +97,16 @@ def input_tiles(x: Array, tiles: tuple[int, int], m: int) -> Array:
 
 
 def output_tiles(z: Array, m: int) -> Array:
-    """A^T z A of the products z (t, t, N, th, tw, O), put together: (N, th m, tw m, O)."""
+    """A^T z A of the products z (t, t, N, th, tw, O), put together: (N, th m, tw m, O).
+
+    As one product, which compiles in a tenth of the time that sixteen sums of 25 terms take.
+    """
     a = TRANSFORMS[m][0]
-    rows = mixed(a, [z[i] for i in range(m + 2)])
-    tiles = jnp.stack(
-        [jnp.stack(mixed(a, [row[j] for j in range(m + 2)]), axis=3) for row in rows], axis=2
-    )  # (N, th, m, tw, m, O)
-    n, th, _, tw, _, o = tiles.shape
-    return tiles.reshape(n, th * m, tw * m, o)
+    both = np.einsum("ai,bj->abij", a, a).reshape(m * m, -1)
+    _, _, n, th, tw, o = z.shape
+    tiles = jnp.matmul(both, z.reshape(both.shape[1], -1), precision=lax.Precision.HIGHEST)
+    tiles = lax.optimization_barrier(tiles.reshape(m, m, n, th, tw, o))
+    return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(n, th * m, tw * m, o)
 
 
 def forward(x: Array, w: Array, form: Form, m: int) -> Array:
@@ -152,6 +154,9 @@ def supports(form: Form, m: int) -> str | None:
         )
     if form.in_channels < 8 or form.out_channels < 8:
         return "takes at least 8 channels"
+    tiles = form.batch * math.prod(-(-out // m) for out in form.out_spatial)
+    if form.in_channels * form.out_channels > 2 * tiles * (form.in_channels + form.out_channels):
+        return f"takes images with more work than its kernel's transform, here {tiles} tiles"
     return None
 
 
@@ -172,6 +177,7 @@ def method(m: int) -> Method:
         None,
         functools.partial(cost, m=m),
         exact=False,
+        tile=m,
     )
 
 

@@ -15,13 +15,25 @@ from jaxconv.plots._band_matrix import band_matrix
 from jaxconv.plots._feature_maps import feature_maps
 from jaxconv.plots._flow_chart import flow_chart
 from jaxconv.plots._gradient_paths import gradient_paths
+from jaxconv.plots._loop_steps import loop_steps
 from jaxconv.plots._orders import phases, shifted_slices, spectrum, window_matrix
 from jaxconv.plots._padding import padding_2d
+from jaxconv.plots._products import (
+    expand,
+    groups,
+    overlap_add,
+    patches,
+    pointwise,
+    volume,
+    weight_gradient,
+    winograd,
+)
 from jaxconv.plots._receptive_field import receptive_field
 from jaxconv.plots._scalar_product import scalar_product
 from jaxconv.plots._signal import signal
 from jaxconv.plots._sliding import sliding
 from jaxconv.plots._style import ThemeName
+from jaxconv.plots._who_takes_part import who_takes_part
 
 SHORT = np.array([0, 1, 3, 2, -1, -2, 0, 1], np.float32)
 EDGE = np.array([-1, 0, 1], np.float32)
@@ -146,6 +158,28 @@ _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
         lambda theme: spectrum(ecg()[:512], np.hanning(41) / 20, theme=theme)),
     "phases": ("A transposed convolution, phase by phase",
         lambda theme: phases([1, 3, 2, -1, 2], [1, 2, -1], theme=theme)),
+    "weight-gradient": ("The gradient of a kernel, tap by tap",
+        lambda theme: weight_gradient(SHORT, [1, -1, 2, 0, 1, 3], theme=theme)),
+    "groups": ("Groups apart, and two at a time",
+        lambda theme: groups(np.arange(1, 17).reshape(4, 2, 2) % 5 - 1, theme=theme)),
+    "pointwise": ("A kernel of size 1 is a matrix",
+        lambda theme: pointwise(_image(2, 6), [[1, 2], [0, -1], [3, 1]], theme=theme)),
+    "patches": ("Windows that do not overlap",
+        lambda theme: patches([0, 1, 3, 2, -1, -2, 0, 1, 2], [1, 2, 3], theme=theme)),
+    "overlap-add": ("A transposed convolution, sample by sample",
+        lambda theme: overlap_add([1, 3, 2, -1], [1, 2, -1], theme=theme)),
+    "volume": ("Depth taps become channels",
+        lambda theme: volume(
+            np.stack([_image(3, 3) + i for i in range(3)]), np.ones((2, 2, 2)), theme=theme
+        )),
+    "expand": ("One position under every window",
+        lambda theme: expand([3], [1, 2, -1, 4], theme=theme)),
+    "winograd": ("Four multiplications for two outputs",
+        lambda theme: winograd([0, 1, 3, 2], [1, 2, 3], theme=theme)),
+    "loop-steps": ("Doubling until the norm is 1,000",
+        lambda theme: loop_steps([[-0.4, 1.2, 0.7], [3, 4, 0], [0.02, 0, 0.01]], theme=theme)),
+    "who-takes-part": ("Both marked, only w, and inside no_grad",
+        lambda theme: who_takes_part([1, 2, 3], [1, 1, 1], theme=theme)),
     "flow-chart": ("x, y, z, a",
         _lecture_graph),
     "gradient-paths": ("add, split and max",

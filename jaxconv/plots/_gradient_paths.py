@@ -54,8 +54,8 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
 
     colours = current()
     n = len(a)
-    fig = figure(10.5, 2.9)
-    panels = fig.subplots(1, 3)
+    fig = figure(6.4, 8.2)
+    panels = fig.subplots(3, 1, height_ratios=[8.3, 8.3, 5.5])
     pictures = [
         ("add", [("x\u2081", a, to_a), ("x\u2082", b, to_b)], [("y", added, mean)],
          "the gradient is copied"),
@@ -99,12 +99,14 @@ def _panel(axes: Axes, name: str, before: Any, after: Any, said: str, n: int) ->
             else:
                 _arrow(axes, (far, up[1]), (near, up[0]), theme.blue)
                 _arrow(axes, (near, down[0]), (far, down[1]), theme.orange)
-    axes.text(centre, -3.9, said, ha="center", va="top", color=theme.orange, fontsize=10)
+    spread = max(len(before), len(after)) > 1
+    low, high = (-4.6, 3.7) if spread else (-3.2, 2.3)
+    axes.text(centre, low + 0.7, said, ha="center", va="top", color=theme.orange, fontsize=10)
     # All panels are as wide as the widest, so that they have one scale.
     span = 2 * (width + gap)
     last = max(len(values) for _, values, _ in after) * PITCH
     spare = (span - (centre + gap + last)) / 2
-    blank(axes, (-0.3 - spare, span + 0.3 - spare), (-4.8, 4.3))
+    blank(axes, (-0.3 - spare, span + 0.3 - spare), (low, high))
 
 
 def _arrays(

@@ -36,7 +36,7 @@ def receptive_field(
 
     Example:
       >>> from jaxconv import plots
-      >>> plots.receptive_field([3, 3]).axes[0].get_title("left")
+      >>> plots.receptive_field([3, 3]).axes[0].get_title()
       'one unit of layer 2 sees 5 samples'
     """
     strides = strides or [1] * len(kernel_sizes)
@@ -99,7 +99,10 @@ def receptive_field(
         arrowprops={"arrowstyle": "<->", "color": theme_now.ink, "linewidth": 1.2},
     )  # fmt: skip
     axes.text((field - 1) / 2, -0.62, f"{field} samples", ha="center", va="top")
-    axes.set_title(f"one unit of layer {len(layers)} sees {field} samples")
+    axes.set_title(
+        f"one unit of layer {len(layers)} sees {field} samples", loc="center",
+        x=((field - 1) / 2 + margin + 6.6) / (field + 2 * margin + 6.6),
+    )  # fmt: skip
     axes.set_xlim(-margin - 6.6, field + margin)
     axes.set_ylim(-1.05, len(layers) + 0.4)
     axes.axis("off")

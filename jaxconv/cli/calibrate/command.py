@@ -16,6 +16,7 @@ from rich.table import Table
 
 from jaxconv._choose import choose, view_of
 from jaxconv._cost import features, generation, row
+from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
@@ -104,7 +105,7 @@ def samples(records: list[dict]) -> list[Sample]:
         for name, seconds in r["seconds"].items():
             kind, method = name.split("/")
             form = view_of(spec, kind).form
-            found.append((row(method, form), features(form), seconds))
+            found.append((row(method, form), features(form, METHODS[method].tile), seconds))
     return found
 
 

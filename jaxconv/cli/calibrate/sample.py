@@ -34,7 +34,10 @@ KINDS = (
 )
 CHANNELS = (8, 12, 16, 24, 32, 48, 64, 72, 96, 128, 144, 160, 192, 256, 320, 384, 512)
 SIZES = (7, 8, 10, 14, 16, 20, 28, 32, 40, 48, 56, 64, 80, 112, 128)
-MOST_MACS, LEAST_MACS, MOST_ENTRIES = 6e8, 2e5, 2**23
+MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
+# Channels times side of an image: what stays about the same from layer to layer of a network, as
+# in ResNet's 64@56, 128@28, 256@14. This part of the layers is drawn so.
+CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
 
 
 class Layer(NamedTuple):
@@ -95,9 +98,14 @@ def layer(rng: random.Random, kinds: Collection[str] = ()) -> Layer:
             continue
         macs = math.prod(y.shape) * math.prod(w.shape) / found.c_out / found.up ** len(found.size)
         entries = max(math.prod(x.shape), math.prod(y.shape))
-        most = MOST_MACS / (10 if found.groups > 1 else 1)  # lax takes seconds for grouped ones
+        most = MOST_MACS / (5 if found.groups > 1 else 1)  # lax takes seconds for grouped ones
         if LEAST_MACS < macs < most and 0 < entries < MOST_ENTRIES and 0 not in y.shape:
             return found
+
+
+def _between(rng: random.Random, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _draw(rng: random.Random) -> Layer:
@@ -123,7 +131,7 @@ def _draw(rng: random.Random) -> Layer:
         up, k = 2, rng.choice((2, 3, 4))
     elif kind == "depthwise":
         ndim = rng.choice((1, 2, 2, 2, 3))
-        groups = c_in = round(math.exp(rng.uniform(math.log(8), math.log(1024))))
+        groups = c_in = round(_between(rng, 8, 1024))
         c_out = c_in * rng.choice((1, 1, 1, 1, 2))
         k = rng.choice((3, 4, 7, 15, 31)) if ndim == 1 else rng.choice((3, 3, 5, 7))
         stride = rng.choice((1, 1, 2))
@@ -131,7 +139,7 @@ def _draw(rng: random.Random) -> Layer:
         ndim = rng.choice((1, 2, 2, 2))
         groups = rng.choice((2, 4, 8, 16, 32))
         c_in = c_out = groups * rng.choice((2, 4, 8, 16, 32, 64))
-        k, stride = 3, rng.choice((1, 1, 2))
+        k, stride = rng.choice((3, 7, 15, 64) if ndim == 1 else (3, 3, 3, 5)), rng.choice((1, 1, 2))
     elif kind == "1d":
         ndim, k = 1, rng.choice((2, 3, 5, 7, 9, 15))
         stride = rng.choice((1, 1, 1, 2, 4))
@@ -142,8 +150,13 @@ def _draw(rng: random.Random) -> Layer:
         stride = rng.choice((1, 1, 2))
     elif kind == "dilated":
         ndim, dilation, k = rng.choice((1, 2)), rng.choice((2, 4)), 3
+    if kind in ("dense", "strided", "pointwise", "depthwise", "grouped", "dilated") and ndim == 2:
+        if rng.random() < LIKELY:  # as networks have it
+            side = min(128, max(5, round(_between(rng, *CHANNELS_TIMES_SIDE) / c_in)))
+            if kind in ("dense", "strided", "dilated"):
+                k, c_out = 3, c_in * rng.choice((1, 1, 1, 2))
     if ndim == 1:
-        side = round(math.exp(rng.uniform(math.log(64), math.log(8000))))
+        side = round(_between(rng, 64, 8000))
     pad = 0 if kind == "patch" else (k - 1) * dilation // 2
     if up > 1:
         pad = k - 1 - int(k > 2)
