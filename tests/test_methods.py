@@ -13,7 +13,7 @@ import jaxconv
 from jaxconv._choose import choose, refusal
 from jaxconv._explain import explanation
 from jaxconv._form import Form
-from jaxconv._methods import METHODS
+from jaxconv._methods import METHODS, winograd
 
 
 def form_of(kind, layout, batch, groups, c, o, spatial, kernel, stride, padding, dilation, up):
@@ -102,6 +102,18 @@ def check(form, rng, methods):
         assert error < 1e-5, f"{name}: {error:.1e} of the largest entry"
     for method in methods:
         assert method.cost(form) > 0
+
+
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("block", [1 << 12, 1 << 14])
+def test_winograd_by_images_and_by_bands_of_rows(block, layout, monkeypatch):
+    monkeypatch.setattr(winograd, "BLOCK", block)
+    pads = ((1, 2), (-1, 3))
+    ones = (1, 1)
+    form = form_of("forward", layout, 4, 1, 8, 9, (21, 10), (3, 3), ones, pads, ones, ones)
+    assert winograd.block_of(form, 4) == ((1, 2) if block == 1 << 12 else (1, 6))
+    methods = [METHODS[name] for name in ("lax", "winograd2", "winograd4")]
+    check(form, np.random.default_rng(0), methods)
 
 
 def random_form(rng):

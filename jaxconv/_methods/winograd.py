@@ -110,34 +110,52 @@ def output_tiles(z: Array, m: int) -> Array:
 
 
 def forward(x: Array, w: Array, form: Form, m: int) -> Array:
-    """y, a cache-sized block of images at a time."""
-    th, tw = (-(-out // m) for out in form.out_spatial)
-    (top, _), (left, _) = form.padding
-    c, o = form.in_channels, form.out_channels
+    """y, a cache-sized block of images, or of rows of tiles of an image, at a time."""
+    tall, wide = (-(-out // m) for out in form.out_spatial)
+    images, rows = block_of(form, m)
+    bands = -(-tall // rows)
     u = kernel_tiles(w, m)
 
+    def padded(x: Array) -> Array:
+        low = tuple(lo for lo, _ in form.padding)
+        whole = ((bands * rows + 1) * m, (wide + 1) * m)
+        edges = [
+            (lo, size - lo - n, 0) for lo, size, n in zip(low, whole, form.spatial, strict=True)
+        ]
+        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
     def block(x: Array) -> Array:
-        n, height, width, _ = x.shape
-        edges = [(top, (th + 1) * m - top - height, 0), (left, (tw + 1) * m - left - width, 0)]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-        v = input_tiles(x, (th, tw), m).reshape(-1, n * th * tw, c)
+        n = x.shape[0]
+        v = input_tiles(x, (rows, wide), m).reshape(-1, n * rows * wide, form.in_channels)
         z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
-        z = z.reshape(m + 2, m + 2, n, th, tw, o)
-        return output_tiles(z, m)[:, : form.out_spatial[0], : form.out_spatial[1]]
+        return output_tiles(z.reshape(m + 2, m + 2, n, rows, wide, -1), m)
 
-    images = images_of_a_block(form, m)
-    if images == form.batch:
-        return block(x)
-    y = lax.map(block, x.reshape(form.batch // images, images, *x.shape[1:]))
-    return y.reshape(form.y_shape)
+    if bands > 1:
+        x = padded(x)
+
+        def band(i: Array) -> Array:
+            start = (i // bands, i % bands * rows * m, 0, 0)
+            return block(lax.dynamic_slice(x, start, (1, (rows + 1) * m, *x.shape[2:])))
+
+        y = lax.map(band, jnp.arange(form.batch * bands))
+    elif images == form.batch:
+        y = block(padded(x))
+    else:
+        parts = x.reshape(form.batch // images, images, *x.shape[1:])
+        y = lax.map(lambda x: block(padded(x)), parts)
+    y = y.reshape(form.batch, bands * rows * m, wide * m, form.out_channels)
+    return y[:, : form.out_spatial[0], : form.out_spatial[1]]
 
 
-def images_of_a_block(form: Form, m: int) -> int:
-    """The largest divisor of the batch whose tiles stay in the cache."""
-    tiles = math.prod(-(-out // m) for out in form.out_spatial) * (m + 2) ** 2
-    entries = tiles * (form.in_channels + form.out_channels)
-    most = max(1, BLOCK // entries)
-    return max(n for n in range(1, min(most, form.batch) + 1) if form.batch % n == 0)
+def block_of(form: Form, m: int) -> tuple[int, int]:
+    """(images, rows of tiles) whose tiles stay in the cache: whole images if one of them does."""
+    tall, wide = (-(-out // m) for out in form.out_spatial)
+    row = wide * (m + 2) ** 2 * (form.in_channels + form.out_channels)
+    if tall * row <= BLOCK:
+        most = min(BLOCK // (tall * row), form.batch)
+        return max(n for n in range(1, most + 1) if form.batch % n == 0), tall
+    bands = -(-tall // max(1, BLOCK // row))
+    return 1, -(-tall // bands)
 
 
 def supports(form: Form, m: int) -> str | None:
