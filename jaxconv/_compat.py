@@ -48,15 +48,13 @@ def twin_primitive(
 
     def transpose(side: int) -> Callable[..., Any]:
         def rule(cotangent, lhs, rhs, *, method, **params):
-            operands = [lhs, rhs]
-            known = operands[1 - side]
-            operands[side] = ad.UndefinedPrimal(operands[side].aval)
+            unknown = ad.UndefinedPrimal((lhs, rhs)[side].aval)
 
             def of_lax(cotangent, known):
-                operands[1 - side] = known
+                operands = (unknown, known) if side == 0 else (known, unknown)
                 return ad.primitive_transposes[lax_conv_p](cotangent, *operands, **params)[side]
 
-            return replay(of_lax, method, cotangent, known)
+            return replay(of_lax, method, cotangent, (lhs, rhs)[1 - side])
 
         return rule
 

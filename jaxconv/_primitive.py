@@ -7,11 +7,14 @@ after differentiation and batching, on the real shapes. On every other platform 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxconv import _compat
@@ -48,11 +51,22 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     _lowering.inside = True
     try:
-        # What JAX's strict promotion forbids is meant for the user's program, not for the methods.
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        with _settings(spec):
             return _compat.lower_as(functools.partial(run, spec=spec, choice=choice), ctx, lhs, rhs)
     finally:
         _lowering.inside = False
+
+
+@contextlib.contextmanager
+def _settings(spec: ConvSpec) -> Iterator[None]:
+    """JAX's settings while a method is traced: what the user's forbid is meant for their program.
+
+    A program of 64-bit numbers can be lowered where only 32 bits are enabled.
+    """
+    x64 = jax.config.jax_enable_x64 or jnp.finfo(spec.out_dtype).bits == 64
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        with jax.enable_x64(x64):
+            yield
 
 
 def _eager(lhs: Any, rhs: Any, **params: Any) -> Array:

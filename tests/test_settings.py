@@ -103,20 +103,43 @@ def test_doors_without_jit(door):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-3, 1e-3), got, want)
 
 
+@pytest.fixture
+def installed():
+    jaxconv.install()
+    yield
+    jaxconv.uninstall()
+
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+
+
+def depthwise(x, w):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=NUMBERS, feature_group_count=64
+    )
+
+
 @pytest.mark.parametrize("setting", [strict, jax.disable_jit])
-def test_install_under_a_setting(setting):
+def test_install_under_a_setting(setting, installed):
     x, w = draw(2, 14, 14, 64), draw(3, 3, 1, 64)
+    want = jaxconv.conv_general_dilated(
+        x, w, (1, 1), "SAME", None, None, NUMBERS, feature_group_count=64, method="lax"
+    )
+    with setting():
+        assert "convolution" not in jax.jit(depthwise).lower(x, w).as_text()
+        np.testing.assert_allclose(depthwise(x, w), want, 1e-4, 1e-4)
 
-    def program(x, w):
-        numbers = ("NHWC", "HWIO", "NHWC")
-        return lax.conv_general_dilated(
-            x, w, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=64
-        )
 
-    want = program(x, w)
-    try:
-        jaxconv.install()
-        with setting():
-            np.testing.assert_allclose(jax.jit(program)(x, w), want, 1e-4, 1e-4)
-    finally:
-        jaxconv.uninstall()
+def test_64_bits_are_lowered_where_only_32_are_enabled(installed):
+    x, w = np.ones((2, 14, 14, 64)), np.ones((3, 3, 1, 64))
+    with jax.enable_x64(True):
+        traced = jax.jit(depthwise).trace(x, w)
+    text = traced.lower().as_text()
+    assert "tensor<2x14x14x64xf64>" in text and "convolution" not in text
+
+
+def test_derivatives_leak_no_tracer():
+    w = draw(6, 4, 3, 3)
+    with jax.checking_leaks():
+        jax.hessian(lambda s: (jaxconv.conv2d(s * X, s * w, BIAS) ** 2).sum())(1.0)
+        jax.grad(jaxconv.accelerate(lambda x: lax.conv(x, w, (1, 1), "SAME").sum()))(X)
