@@ -63,9 +63,9 @@ def _settings(spec: ConvSpec) -> Iterator[None]:
 
     A program of 64-bit numbers can be lowered where only 32 bits are enabled.
     """
-    x64 = jax.config.jax_enable_x64 or jnp.finfo(spec.out_dtype).bits == 64
+    wide = jnp.finfo(spec.out_dtype).bits == 64
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        with jax.enable_x64(x64):
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
             yield
 
 
