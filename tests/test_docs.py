@@ -124,6 +124,21 @@ def test_every_block_of_code_is_run(page):
             assert block.language in NOT_CODE | {"pycon"}, f"{where}: {block.language!r}"
 
 
+def method_notes():
+    """What the page of methods says of each, from the site's own module."""
+    spec = importlib.util.spec_from_file_location("method_notes", DOCS / "_ext/method_notes.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.NOTES
+
+
+def test_every_method_has_its_figure_cost_and_use():
+    notes = method_notes()
+    assert set(notes) == set(jaxconv.methods) - {"lax"}, "docs/_ext/method_notes.py"
+    assert all(all(note) for note in notes.values())
+
+
 def test_figures_exist():
     from jaxconv import plots
 
@@ -132,6 +147,7 @@ def test_figures_exist():
         for page in PAGES
         for name in re.findall(r"```\{jaxconv-figure\} (\S+)", page.read_text())
     }
+    used |= {note.figure for note in method_notes().values()}
     assert used <= set(plots.gallery())
     assert set(plots.gallery()) <= used, "a figure that no page shows"
 
@@ -148,4 +164,4 @@ def test_the_methods_named_exist():
         r"`(\w+)`", " ".join(re.findall(r"^\*\*.*?\*\* \((.*?)\)", page, re.MULTILINE))
     )
     assert "im2col" in named
-    assert [name for name in named if name not in jaxconv.methods and name != "weight_"] == []
+    assert [name for name in named if name not in jaxconv.methods] == []

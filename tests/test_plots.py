@@ -47,6 +47,47 @@ def test_a_figure_shows_its_own_numbers():
     assert any("47" in text for text in texts)
 
 
+def numbers(figure):
+    return [text.get_text().replace("\N{MINUS SIGN}", "-") for text in figure.axes[0].texts]
+
+
+def test_products_show_what_numpy_computes():
+    """The outputs drawn, against sums that share no code with the library."""
+    x, k = np.array([0, 1, 3, 2, -1, -2]), np.array([1, 2, 3])
+    shown = {
+        "winograd": (plots.winograd(x[:4], k), np.correlate(x[:4], k)),
+        "patches": (plots.patches(x, k), x.reshape(2, 3) @ k),
+        "weight": (plots.weight_gradient(x, x[:4]), np.correlate(x, x[:4])),
+        "scatter": (plots.overlap_add(k, k), np.convolve([1, 0, 2, 0, 3], k)),
+        "pointwise": (plots.pointwise(x.reshape(2, 3), [[5, 7]]), [5, 7] @ x.reshape(2, 3)),
+        "expand": (plots.expand([3], k), 3 * k[::-1]),
+        "volume": (plots.volume(x.reshape(6, 1, 1), k.reshape(3, 1, 1)), np.correlate(x, k)[-1:]),
+    }
+    for name, (figure, wanted) in shown.items():
+        drawn = "".join(t if t.lstrip("-").isdigit() else "|" for t in numbers(figure))
+        assert "".join(str(int(v)) for v in np.ravel(wanted)) in drawn, name
+
+
+def test_groups_stand_in_blocks():
+    shown = [int(t) for t in numbers(plots.groups(np.arange(1, 9).reshape(2, 2, 2))) if t.isdigit()]
+    assert shown == [*range(1, 9), 1, 2, 0, 0, 3, 4, 0, 0, 0, 0, 5, 6, 0, 0, 7, 8]
+
+
+def test_the_loop_and_its_gradient():
+    figure = plots.loop_steps([[3, 4], [0.5, 0]])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1,000", "i = 7", "i = 10"]
+    dots = [line.get_ydata()[0] for line in figure.axes[1].lines[:2]]
+    np.testing.assert_allclose(dots, [2**8, 2**11])
+
+
+def test_who_takes_part():
+    figure = plots.who_takes_part([1, 2, 3], [4, 5, 6])
+    both, only, neither = ([text.get_text() for text in axes.texts] for axes in figure.axes)
+    assert both.count("2") == only.count("2") + 0 == 2 and both.count("5") == 2
+    assert only.count("5") == 1 and neither.count("2") == 1
+    assert "cut: NoGradientError" in neither and "32" in neither
+
+
 def test_pyplot_is_left_alone():
     import matplotlib
     from matplotlib import pyplot
@@ -83,6 +124,23 @@ ONES = np.ones
             {"position": 3},
             "position must be from 0 to n - k = 2; got 3",
         ),
+        (plots.expand, (ONES(2), ONES(3)), {}, r"expand: x must be \(1,\); got x \(2,\)"),
+        (plots.groups, (ONES((3, 2, 2)),), {}, r"groups: weight must be \(G, O, C\).*together=2"),
+        (plots.loop_steps, (ONES(3),), {}, r"loop_steps: x must be \(m, n\).*got \(3,\)"),
+        (plots.loop_steps, (0 * ONES((1, 3)),), {}, r"must reach limit=1000.0.*norms \[0.0\]"),
+        (plots.overlap_add, (ONES(3), ONES(2)), {"stride": 0}, "overlap_add: stride must be at"),
+        (plots.overlap_add, (ONES((1, 3)), ONES(2)), {}, "overlap_add: x and kernel must have one"),
+        (plots.patches, (ONES(5), ONES(2)), {}, "patches: n must be a multiple of k"),
+        (plots.pointwise, (ONES((2, 5)), ONES((3, 3))), {}, r"pointwise: x must be \(C, n\)"),
+        (plots.volume, (ONES((1, 2, 2)), ONES((2, 1, 1))), {}, "volume: x must be .*no larger"),
+        (plots.weight_gradient, (ONES(3), ONES(4)), {}, "dy must not be longer than x"),
+        (
+            plots.who_takes_part,
+            (ONES(3), ONES(4)),
+            {},
+            r"who_takes_part: .* got x \(3,\), w \(4,\)",
+        ),
+        (plots.winograd, (ONES(5), ONES(3)), {}, r"winograd: x must be \(4,\) and kernel \(3,\)"),
         (plots.shifted_slices, (ONES((2, 5)), ONES(3)), {}, "shifted_slices: x must be"),
         (plots.window_matrix, (ONES(2), ONES(3)), {}, "window_matrix: x must be .* k <= n"),
         (plots.spectrum, (ONES((2, 2)), ONES(2)), {}, "spectrum: x must be"),

@@ -1,9 +1,10 @@
-"""The directive `jaxconv-methods`: the table of methods, as the package itself has it."""
+"""The directives `jaxconv-methods` and `jaxconv-method-pages`: the methods the package has."""
 
 import inspect
 import re
 
 from docutils import nodes
+from method_notes import NOTES
 from sphinx.util.docutils import SphinxDirective
 
 # The gradients a method computes, by whether it has a forward form and a weight form.
@@ -34,7 +35,7 @@ class JaxconvMethods(SphinxDirective):
 
 
 class JaxconvMethodPages(SphinxDirective):
-    """For each method what the head of its file says, and the file, folded."""
+    """For each method its figure, cost and use, what the head of its file says, and the file."""
 
     def run(self) -> list[nodes.Node]:
         """A section a method, written as MyST."""
@@ -47,7 +48,12 @@ class JaxconvMethodPages(SphinxDirective):
             module = inspect.getmodule(getattr(compute, "func", compute))
             head, _, text = inspect.getdoc(module).partition("\n")
             source = inspect.getsource(module).rstrip()
-            lines += [f"### {name}", "", _escaped(head.partition(": ")[2].capitalize()), ""]
+            said = head.partition(": ")[2]
+            lines += [f"### {name}", "", _escaped(said[:1].upper() + said[1:]), ""]
+            if name in NOTES:
+                note = NOTES[name]
+                lines += [f"~~~{{jaxconv-figure}} {note.figure}", note.caption, "~~~", ""]
+                lines += [f"**Cost.** {note.cost}", "", f"**Wins.** {note.wins}", ""]
             lines += [*_blocks(text), "", ":::{dropdown} Its source", "~~~python"]
             lines += [*source.splitlines(), "~~~", ":::", ""]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)

@@ -251,7 +251,7 @@ def volume(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure:
         row: list[Matrix | str] = []
         for j in range(len(kernel)):
             label, colour = f"channel {j}: slice {d + j}", colours.cycle[(d + j) % 4]
-            row += [Matrix(x[d + j], label if j or d else label, colour), " "]
+            row += [Matrix(x[d + j], label, colour), " "]
         rows.append([*row[:-1], "\u2192", Matrix(out, f"y, slice {d}", colours.green)])
     return sheets(rows)
 

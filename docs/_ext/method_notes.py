@@ -1,0 +1,120 @@
+"""What the page of methods says of each: its figure, what it costs, and when it wins.
+
+P are the positions of the output, n those of the input, K the taps of the kernel, C and O the
+channels of a group, G the groups, L the stride of a transposed convolution.
+"""
+
+from typing import NamedTuple
+
+
+class Note(NamedTuple):
+    """A figure of `jaxconv.plots.gallery` and its caption, and two paragraphs in MyST."""
+
+    figure: str
+    caption: str
+    cost: str
+    wins: str
+
+
+NOTES = {
+    "direct": Note(
+        "shifted-slices", "A pass over the signal for each tap.",
+        "$K$ matrix products of $P \\times C$ by $C \\times O$, $P K C O$ multiply-adds in all, and $K$ passes over the output.",
+        "It is there to be read; `shifts` and `depthwise` are what became of it.",
+    ),
+    "toeplitz": Note(
+        "band-matrix-2d", "In two dimensions the band consists of bands.",
+        "$P n C O$ multiply-adds and as many numbers in memory, of which all but $P K C O$ are zeros.",
+        "Never. It is there to be looked at, for small signals.",
+    ),
+    "im2col": Note(
+        "window-matrix", "Every window copied into a row.",
+        "$P K C O$ multiply-adds at the full speed of a product, after $P K C$ numbers are copied: $K$ times the input.",
+        "It is there to be read: where it would win, the methods below copy less.",
+    ),
+    "fft": Note(
+        "spectrum", "Two transforms, a product, a transform back.",
+        "Transforms of $n \\log n$ for every channel of input, kernel and output, and $n C O$ complex multiply-adds whatever $K$ is.",
+        "Kernels of hundreds of taps, and images convolved with images.",
+    ),
+    "shifts": Note(
+        "shifted-slices", "All taps in one loop: XLA fuses the sum.",
+        "$G P K C O$ multiply-adds in vectors, and one pass over the input.",
+        "Groups of one or a few channels, and first layers with few channels, where a matrix product has nothing to work on.",
+    ),
+    "depthwise": Note(
+        "shifted-slices", "The same for each channel by itself.",
+        "$G P K$ multiply-adds in vectors whose lanes are the channels, and one pass over the input.",
+        "One channel a group, channels last: the layers of MobileNet, EfficientNet and ConvNeXt.",
+    ),
+    "shift_weight": Note(
+        "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",
+        "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache.",
+        "Weight gradients of depthwise and narrow groups.",
+    ),
+    "group_products": Note(
+        "weight-gradient", "The rows of one image and one group; the groups are a batch of such products.",
+        "$G P K C O$ multiply-adds in batched products, after $G P K C$ numbers are copied, an image at a time.",
+        "Weight gradients of groups with enough channels for a product, as in ResNeXt.",
+    ),
+    "group_split": Note(
+        "groups", "Above: each group by itself.",
+        "Those of $G$ convolutions without groups, and the cutting and joining of their channels.",
+        "A few wide groups.",
+    ),
+    "group_blocks": Note(
+        "groups", "Below: two groups share a product, half of whose matrix is zeros.",
+        "With $b$ groups at a time $b$ times the multiply-adds, in products $b$ times as wide, and $G / b$ of them.",
+        "Many narrow groups, whose own products would leave the vectors half empty.",
+    ),
+    "pointwise": Note(
+        "pointwise", "A column of x is a position with its channels.",
+        "One product, $P C O$ multiply-adds; with a stride the used positions are copied first.",
+        "Kernels of size 1.",
+    ),
+    "taps": Note(
+        "weight-gradient", "Each row of the left matrix is a slice of the signal: nothing is unfolded.",
+        "$K$ products of $C \\times P$ by $P \\times O$, $P K C O$ multiply-adds, and a slice a tap.",
+        "Weight gradients of dense layers with many channels.",
+    ),
+    "weight_patches": Note(
+        "weight-gradient", "All rows at once, for so many positions as fit into the cache.",
+        "$P K C O$ multiply-adds in one product a block, after $P K C$ numbers are copied within the cache.",
+        "Weight gradients of dense layers with few channels, whose products tap by tap would be small.",
+    ),
+    "winograd2": Note(
+        "winograd", "One dimension, two outputs. In two dimensions 16 multiplications make 4 outputs, not 36.",
+        "$P C O \\cdot 4$ multiply-adds instead of $P C O \\cdot 9$, and the transforms of all tiles, $4 P C$ and $4 P O$ numbers.",
+        "Dense 3×3 layers with enough channels to pay for the transforms.",
+    ),
+    "winograd4": Note(
+        "winograd", "The same with larger tiles: 36 multiplications make 16 outputs, not 144.",
+        "$P C O \\cdot 2.25$ multiply-adds instead of $P C O \\cdot 9$, and transforms with more terms, which round more.",
+        "Dense 3×3 layers with many channels and not too small an image.",
+    ),
+    "patches": Note(
+        "patches", "Windows that do not overlap are a reshape.",
+        "One product, $P K C O$ multiply-adds, and at most one copy of the input.",
+        "Kernel size and stride alike: patch embeddings, the downsampling of ConvNeXt and Swin; kernels as large as the input.",
+    ),
+    "phases": Note(
+        "phases", "Even and odd outputs are two convolutions without zeros.",
+        "$P K C O / L$ multiply-adds in each dimension, where the definition has $P K C O$, and the interleaving of the phases.",
+        "Transposed convolutions with a stride, and input gradients of strided layers.",
+    ),
+    "scatter": Note(
+        "overlap-add", "Each sample sends a scaled kernel; what overlaps is added.",
+        "One product of $n \\times C$ by $C \\times K O$, and $n K O$ numbers that are added where they go.",
+        "Transposed convolutions with few output channels, or with a stride as long as the kernel.",
+    ),
+    "volume": Note(
+        "volume", "Three slices, a kernel two deep: two images of two channels each.",
+        "Those of a 2-D convolution of $k_D C$ channels, after the input is copied $k_D$ times.",
+        "Three dimensions: XLA's own 3-D convolution is far from its 2-D one.",
+    ),
+    "expand": Note(
+        "expand", "Above: one product of each window is not with a zero. Below: only those.",
+        "$K C O$ multiply-adds, where the definition has $K^2 C O$.",
+        "Input gradients of kernels that span a whole dimension, such as all electrodes of a recording.",
+    ),
+}  # fmt: skip
