@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import FEW_CHANNELS, estimate
+from jaxconv._cost import category, estimate
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -125,14 +125,19 @@ def seconds_of(method: Method, form: Form) -> float:
     return method.cost(form) if fitted is None else fitted
 
 
+def risky(form: Form) -> bool:
+    """Whether lax has no fast path for `form`, or loses it now and then."""
+    name, *more = category(form).split("-")
+    if form.kind == "weight" and (form.groups > 1 or "strided" in more):
+        return True
+    return name in ("depthwise", "few", "small") or "dilated" in more
+
+
 def margin(method: Method, form: Form) -> float:
     """What the estimate for `method` is divided by before it is compared with lax's."""
     if method.name == "lax":
         return 1.0
-    weight = form.kind == "weight"
-    narrow_groups = form.groups > 1 and (weight or form.in_channels <= FEW_CHANNELS)
-    strided_weight = weight and form.taps > 1 and max(form.strides) > 1
-    if narrow_groups or strided_weight or max(form.lhs_dilation) > 1:
+    if risky(form):
         return RISKY_MARGIN if method.exact else RISKY_MARGIN * INEXACT_MARGIN
     return MARGIN if method.exact else INEXACT_MARGIN
 

@@ -65,11 +65,13 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Three dimensions, one group, depth not dilated."""
+    """Three dimensions, one group, several taps, depth not dilated."""
     if form.ndim != 3:
         return "takes three dimensions"
     if form.groups > 1:
         return "takes one group"
+    if form.taps == 1:
+        return "takes several taps"
     if form.lhs_dilation[0] > 1:
         return "takes no dilated depth"
     return None
