@@ -71,6 +71,16 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
     )
 
 
+def number_of_groups(function: str, groups: Any) -> int:
+    """`groups` as an int."""
+    number = integer(groups)
+    if number is None:
+        raise fail(
+            TypeError, function, "groups must be an int", f"groups={groups!r}", "Give an int"
+        )
+    return number
+
+
 def at_least(function: str, name: str, values: Sequence[int], least: int, phrase: str) -> None:
     """Raise if an entry of `values` lies below `least`; `phrase` is PyTorch's wording."""
     if any(value < least for value in values):

@@ -186,7 +186,7 @@ def _conv(
     args.at_least(function, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(function, "dilation", dilation, ndim)
     args.positive_dilation(function, dilations)
-    groups = number_of_groups(function, groups)
+    groups = args.number_of_groups(function, groups)
 
     kernel = weight.shape[2:]
     spatial = input.shape[1:-1] if last else input.shape[2:]
@@ -291,16 +291,6 @@ def operands(
             f"Give a weight with {ndim} kernel dimensions after the two channel dimensions",
         )
     return input, weight, bias
-
-
-def number_of_groups(function: str, groups: Any) -> int:
-    """`groups` as an int."""
-    number = args.integer(groups)
-    if number is None:
-        raise fail(
-            TypeError, function, "groups must be an int", f"groups={groups!r}", "Give an int"
-        )
-    return number
 
 
 def check_bias(function: str, bias: Array | None, weight: Array, features: int) -> None:

@@ -10,7 +10,7 @@ from jax import Array
 from jaxconv import _arguments as args
 from jaxconv import _shape as shapes
 from jaxconv._arguments import Ints
-from jaxconv._conv import call, check_bias, number_of_groups, operands
+from jaxconv._conv import call, check_bias, operands
 from jaxconv._general import check_method
 
 
@@ -173,7 +173,7 @@ def _conv_transpose(
     extra = args.ints(function, "output_padding", output_padding, ndim)
     dilations = args.ints(function, "dilation", dilation, ndim)
     args.positive_dilation(function, dilations)
-    groups = number_of_groups(function, groups)
+    groups = args.number_of_groups(function, groups)
 
     kernel = weight.shape[2:]
     spatial = input.shape[1:-1] if last else input.shape[2:]

@@ -10,6 +10,7 @@ from jaxconv._arguments import (
     by,
     channels_last,
     ints,
+    number_of_groups,
     one_of,
     positive_dilation,
 )
@@ -157,6 +158,14 @@ def check_channels(
             f"weight of size {list(weight_shape)}",
             "Change groups or weight.shape[0]",
         )
+    if transposed and weight_shape[1] == 0:
+        raise fail(
+            ValueError,
+            function,
+            "a non-empty weight is expected: weight.shape[1] must be at least 1",
+            f"weight of size {list(weight_shape)}",
+            "Give at least one output channel",
+        )
     needed = first if transposed else weight_shape[1] * groups
     if channels != needed:
         dimension = "shape[0]" if transposed else "shape[1]"
@@ -247,11 +256,13 @@ def output_shape(
     at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = ints(name, "dilation", dilation, ndim)
     positive_dilation(name, dilations)
+    groups = number_of_groups(name, groups)
     check_kernel(name, kernel)
     check_channels(name, input_shape, weight_shape, channels, groups, transposed)
     check_sizes(name, input_shape, spatial)
     if transposed:
         padded = ints(name, "padding", padding, ndim)
+        at_least(name, "padding", padded, 0, "negative padding is not supported")
         extra = ints(name, "output_padding", output_padding, ndim)
         check_output_padding(name, extra, strides, dilations)
         out = transposed_output(name, spatial, kernel, strides, padded, extra, dilations)

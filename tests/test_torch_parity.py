@@ -285,6 +285,7 @@ REJECTED = [
     ("conv_transpose2d", (X[..., :1, :1], T), {"padding": 2}, "Output size is too small"),
     ("conv_transpose2d", (X, T[:3]), {}, "to have 3 channels"),
     ("conv_transpose2d", (X, T), {"padding": "same"}, "padding must be an int"),
+    ("conv_transpose2d", (X, T[:, :0]), {}, "non-empty weight is expected"),
     ("max_pool2d", (X, 3), {"stride": 0}, "stride should not be zero"),
     ("max_pool2d", (X, 3), {"padding": 2}, "pad should be at most half of effective kernel size"),
     ("max_pool2d", (X, 3), {"padding": -1}, "pad must be non-negative"),
@@ -349,3 +350,44 @@ def test_conv_matrix_is_the_convolution():
             a = jaxconv.conv_matrix(jnp.asarray(w), spatial, **kwargs)
             np.testing.assert_allclose(a @ x.ravel(), want.numpy().ravel(), 1e-10)
             np.testing.assert_allclose(a.todense() @ x.ravel(), want.numpy().ravel(), 1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("transposed", [False, True])
+def test_output_shape_is_that_of_the_result(transposed):
+    for ndim, spatial, c_in, c_out, kernel, kwargs in TRANSPOSED if transposed else CONV:
+        function = getattr(F, f"conv_transpose{ndim}d" if transposed else f"conv{ndim}d")
+        first, second = (c_in, c_out) if transposed else (c_out, c_in)
+        weight = (first, second // kwargs.get("groups", 1), *kernel)
+        for batch in ((), (0,), (2,)):
+            shape = (*batch, c_in, *spatial)
+            want = tuple(function(torch.zeros(shape), torch.zeros(weight), **kwargs).shape)
+            kwargs = {**kwargs, "transposed": transposed}
+            assert jaxconv.output_shape(shape, weight, **kwargs) == want
+            last = (*batch, *spatial, c_in), {1: "NWC", 2: "NHWC", 3: "NDHWC"}[ndim]
+            got = jaxconv.output_shape(last[0], weight, **kwargs, layout=last[1])
+            assert got == (*batch, *want[len(batch) + 1 :], want[len(batch)])
+            kwargs.pop("transposed")
+
+
+BAD_SHAPES = [
+    ((2, 4, 3, 3), {"stride": 0}, "non-positive stride"),
+    ((2, 4, 3, 3), {"padding": -1}, "negative padding"),
+    ((2, 4, 3, 3), {"dilation": 0}, "dilation should be greater than zero"),
+    ((2, 4, 7, 7), {}, "Kernel size can't be greater than"),
+    ((2, 4, 3, 3), {"groups": 0}, "non-positive groups"),
+    ((2, 4, 3, 3), {"groups": 1.0}, "groups must be an int"),
+    ((2, 4, 3, 3), {"groups": True}, "groups must be an int"),
+    ((2, 3, 3, 3), {}, "to have 3 channels"),
+    ((2, 4, 3), {}, r"that rank or one less|to have"),
+    ((4, 2, 3, 3), {"padding": -1, "transposed": True}, "negative padding"),
+    ((4, 2, 3, 3), {"padding": 4, "transposed": True}, "Output size is too small"),
+    ((4, 0, 3, 3), {"transposed": True}, "non-empty weight is expected"),
+    ((4, 2, 3, 3), {"output_padding": 1, "transposed": True}, "output padding must be smaller"),
+]
+
+
+@pytest.mark.parametrize(("weight", "kwargs", "words"), BAD_SHAPES)
+def test_what_output_shape_rejects(weight, kwargs, words):
+    with pytest.raises((ValueError, TypeError), match=f"(?s)^output_shape: .*({words}).*; got .*"):
+        jaxconv.output_shape((1, 4, 5, 5), weight, **kwargs)
