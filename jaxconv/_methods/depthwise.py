@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxconv._form import Form, pad_input
+from jaxconv._methods import phases
 from jaxconv._methods._base import Method
 
 MOST_TAPS = 81
@@ -39,7 +40,18 @@ def slices(x: Array, form: Form, first: int) -> list[Array]:
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
-    """y = sum over taps of slice times weight, in the layout that x has in memory."""
+    """y = sum over taps of slice times weight, in the layout that x has in memory.
+
+    A dilated x is taken a phase of its outputs at a time, so that no product is with its zeros.
+    """
+    if phases.supports(form) is None:
+        found = [
+            jnp.zeros(phases.phase_shape(form), form.out_dtype)
+            if part is None
+            else forward(x, w[taps], part)
+            for taps, part in phases.parts(form)
+        ]
+        return phases.interleave(found, form)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
     if form.layout == "last":

@@ -41,7 +41,7 @@ def along(form: Form, dim: int, r: int) -> tuple[int, int, tuple[int, int], int]
     taps = max(0, -(-(form.kernel[dim] - first) // step))
     out = -(-form.out_spatial[dim] // step)
     low = -((r + first - lo) // step)
-    high = out + taps - 1 - low - form.spatial[dim]
+    high = out + (taps - 1) * form.dilation[dim] - low - form.spatial[dim]
     return first, taps, (low, high), out
 
 
