@@ -57,8 +57,9 @@ def test_figures(tmp_path, capsys, monkeypatch):
     assert {path.name for path in folder.iterdir()} == {*wanted, "sliding.gif"}
     for path in folder.iterdir():
         assert path.read_bytes().startswith(SIGNATURES[path.suffix])
-    out = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"5 files written to", out)
+    out = capsys.readouterr().out
+    assert f"5 files written to {folder}\n" in out
+    assert re.search(r"\n(\d+) of \1 listings agree\n$", out)
 
 
 @pytest.mark.parametrize(

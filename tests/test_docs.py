@@ -36,6 +36,7 @@ NOT_CODE = {
     "{raw}",
     "{toctree}",
     "{jaxconv-figure}",
+    "{jaxconv-gallery}",
     "{jaxconv-speed}",
     "{eval-rst}",
 }
@@ -103,10 +104,12 @@ def test_examples(page, torch, monkeypatch, tmp_path):
     try:
         for block in blocks(page):
             if block.language == "pycon" and block.torch == torch:
+                # A name for each block: a traceback may pass functions of an earlier one.
+                name = f"{page.name}, line {block.line}"
                 test = doctest.DocTestParser().get_doctest(
-                    block.code, names, page.name, str(page), block.line
+                    block.code, names, name, str(page), block.line
                 )
-                assert test.examples, f"{page.name}, line {block.line}: no example in this block"
+                assert test.examples, f"{name}: no example in this block"
                 runner.run(test, out=told.append, clear_globs=False)
                 names = test.globs
     finally:

@@ -1,4 +1,4 @@
-"""The directive `jaxconv-figure`: a figure of `jaxconv.plots.gallery`, drawn as the site is built.
+"""The directives `jaxconv-figure` and `jaxconv-gallery`: figures drawn as the site is built.
 
     ```{jaxconv-figure} sliding
     A caption; that of the gallery if there is none.
@@ -62,8 +62,22 @@ class JaxconvFigure(SphinxDirective):
         return themes(self, name, " ".join(self.content) or known[name][0] + ".")
 
 
+class JaxconvGallery(SphinxDirective):
+    """Every figure of the gallery, small, under its caption."""
+
+    def run(self) -> list[nodes.Node]:
+        """A container, which the style sheet makes a grid."""
+        from jaxconv import plots
+
+        box = nodes.container(classes=["site-gallery"])
+        for name, (caption, _) in plots.gallery().items():
+            box += themes(self, name, f"`{name}`: {caption}")
+        return [box]
+
+
 def setup(app: object) -> dict[str, bool]:
     """Draws the figures before the pages are read."""
     app.add_directive("jaxconv-figure", JaxconvFigure)
+    app.add_directive("jaxconv-gallery", JaxconvGallery)
     app.connect("builder-inited", lambda app: draw(Path(app.srcdir)))
     return {"parallel_read_safe": True}

@@ -62,13 +62,12 @@ def while_loop(
     Memory of the backward pass: 32 D values of the loop, and what body_fun saves for 32 steps. A
     body_fun that saves much is best wrapped in `jax.checkpoint`.
 
-    If the loop has not ended after max_steps:
-      - outside jit, also under grad and vmap: RuntimeError;
-      - inside jit, and inside a scan, cond or checkpoint of JAX's, which trace as well, nothing can
-        be raised: every float or complex leaf of the result is NaN, and so are the gradients
-        through it; under vmap only those of the examples concerned. `jnp.isnan(result)` tests for
-        it. Integer and boolean leaves hold the value after max_steps: a counter among them equals
-        max_steps, and cond_fun of a result of such leaves is still True.
+    A loop that has not ended after max_steps is a RuntimeError outside jit, also under grad and
+    vmap. Inside jit, and inside a scan, cond or checkpoint of JAX's, which trace as well, nothing
+    can be raised: every float or complex leaf of the result is NaN, and so are the gradients
+    through it; under vmap only those of the examples concerned. `jnp.isnan(result)` tests for it.
+    Integer and boolean leaves hold the value after max_steps: a counter among them equals
+    max_steps, and cond_fun of a result of such leaves is still True.
 
     Args:
       cond_fun: from the value to a boolean scalar.

@@ -31,8 +31,8 @@ def lecture(
     """Convolution and automatic differentiation from the beginning, each listing run, checked."""
     from jaxconv.cli.lecture.listings import LISTINGS, SECTIONS
 
-    if figures is not None and figures.exists() and not figures.is_dir():
-        raise UserError(f"lecture: --figures must name a folder; got the file {figures}.")
+    if figures is not None:
+        _make(figures)
     console = Console(highlight=False)
     console.print(_code(PREAMBLE))
     shown = [listing for listing in LISTINGS if section in (None, listing.section)]
@@ -43,13 +43,13 @@ def lecture(
             last = listing.section
             console.rule(Text(f"{last}. {SECTIONS[last]}", style="bold"), align="left")
         agreed += show(console, listing)
+    if figures is not None:
+        draw(console, figures)
     console.rule()
     good = agreed == len(shown)
     console.print(
         Text(f"{agreed} of {len(shown)} listings agree", style="green" if good else "red")
     )
-    if figures is not None:
-        draw(console, figures)
     return 0 if good else 1
 
 
@@ -71,14 +71,29 @@ def show(console: Console, listing: Any) -> bool:
     return not wrong
 
 
+def _make(folder: Path) -> None:
+    """Makes the folder of the figures, before the work rather than after it.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"lecture: --figures must name a folder; got the file {folder}.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"lecture: the folder of --figures must be writable; got {error}."
+        ) from None
+
+
 def draw(console: Console, folder: Path) -> None:
     """Writes every figure as SVG, and the sliding kernel as a film.
 
     Raises:
-        UserError: If the folder cannot be made, or a package is missing.
+        UserError: If the folder cannot be written to, or a package is missing.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         from jaxconv import plots
 
         for name, (_, figure) in plots.gallery().items():
@@ -92,7 +107,8 @@ def draw(console: Console, folder: Path) -> None:
         ) from None
     except ModuleNotFoundError as error:
         raise UserError(f"lecture: {error}") from None
-    console.print(f"{2 * len(plots.gallery()) + 1} files written to {folder}")
+    console.print()
+    console.print(f"{2 * len(plots.gallery()) + 1} files written to {folder}", soft_wrap=True)
 
 
 def _code(source: str) -> Syntax:

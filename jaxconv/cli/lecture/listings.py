@@ -270,6 +270,22 @@ def loop_random() -> dict[str, Any]:
     return {"steps": steps, "gradient": gradient, "agree": agree}
 
 
+@listing(4, "Under jit a Python loop on values cannot be traced", raised=True)
+def python_loop() -> dict[str, Any]:
+    def in_python(x):
+        y = 2 * x
+        while jnp.linalg.norm(y) < 1000:
+            y = 2 * y
+        return y
+
+    try:
+        jax.jit(in_python)(jnp.ones(3))
+        raised = False
+    except jax.errors.TracerBoolConversionError:
+        raised = True
+    return {"raised": raised}
+
+
 @listing(4, "lax.while_loop has no reverse mode", raised="ValueError")
 def lax_loop() -> dict[str, Any]:
     def through_lax(x):
@@ -301,6 +317,18 @@ def only_w() -> dict[str, Any]:
     w = jnp.array([1.0, 1.0, 1.0])
     w_grad = autograd.grad(lambda w: w @ x)(w)
     return {"w_grad": w_grad}
+
+
+@listing(5, "Neither marked: an error when it runs", refused="NoGradientError")
+def neither() -> dict[str, Any]:
+    x = jnp.array([1.0, 2.0, 3.0])
+    w = jnp.array([1.0, 1.0, 1.0])
+    try:
+        autograd.grad(lambda x, w: w @ x, argnums=())(x, w)
+        refused = None
+    except RuntimeError as error:
+        refused, said = type(error).__name__, str(error)
+    return {"refused": refused, "said": said}
 
 
 @listing(5, "Without a gradient: jax.grad returns zeros in silence, autograd.grad refuses",
