@@ -77,9 +77,10 @@ def _matrix(axes: Axes, x: float, middle: float, item: Matrix) -> None:
     scale = float(np.abs(values).max()) or 1.0
     off = np.zeros(values.shape, bool) if item.faint is None else np.asarray(item.faint)
     for i, j in np.ndindex(values.shape):
-        fill = theme.diverging(0.5 + 0.33 * values[i, j] / scale)
+        value = float(values[i, j])
+        fill = theme.diverging(0.5 + 0.33 * value / scale)
         cell(
-            axes, x + j, bottom + rows - 1 - i, number(values[i, j]), dashed=bool(off[i, j]),
+            axes, x + j, bottom + rows - 1 - i, number(value), dashed=bool(off[i, j]),
             fill=theme.background if off[i, j] else fill,
             colour=theme.muted if off[i, j] else None, size=9,
         )  # fmt: skip
