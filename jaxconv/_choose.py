@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import category, estimate
+from jaxconv._cost import NARROW, category, estimate
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -80,11 +80,14 @@ def view_of(spec: ConvSpec, kind: str) -> View:
 
 
 def real_spec(spec: ConvSpec) -> ConvSpec:
-    """The convolution of real numbers, at least float32, that `spec` is computed with."""
-    dtype = spec.lhs_dtype
-    if np.issubdtype(dtype, np.complexfloating):
+    """The convolution of real numbers, at least float32, that `spec` is computed with.
+
+    Its dtype is that of the result: a `preferred_element_type` asks for sums that wide.
+    """
+    dtype = spec.out_dtype
+    if jnp.issubdtype(dtype, jnp.complexfloating):
         dtype = np.finfo(dtype).dtype
-    if dtype in (jnp.bfloat16, np.float16):
+    if dtype.itemsize < 4:
         dtype = np.dtype(np.float32)
     return dataclasses.replace(spec, lhs_dtype=dtype, rhs_dtype=dtype, preferred_element_type=None)
 
@@ -130,7 +133,8 @@ def risky(form: Form) -> bool:
     name, *more = category(form).split("-")
     if form.kind == "weight" and (form.groups > 1 or "strided" in more):
         return True
-    return name in ("depthwise", "few", "small") or "dilated" in more
+    narrow_groups = form.groups > 1 and form.in_channels <= NARROW
+    return narrow_groups or name == "small" or "dilated" in more
 
 
 def margin(method: Method, form: Form) -> float:

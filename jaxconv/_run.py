@@ -16,18 +16,18 @@ from jaxconv._spec import ConvSpec
 def run(lhs: Array, rhs: Array, *, spec: ConvSpec, choice: Choice) -> Array:
     """The convolution that `spec` describes, by the method of `choice`.
 
-    16-bit floats are computed in float32 and rounded once, at the end. Complex numbers take three
-    real convolutions (Gauss), as in lax.
+    Narrow floats are computed in float32, or as wide as the result, and rounded once, at the end.
+    Complex numbers take three real convolutions (Gauss), as in lax.
     """
     real = real_spec(spec)
 
     def real_conv(lhs: Array, rhs: Array) -> Array:
-        return _real(lhs.astype(real.lhs_dtype), rhs.astype(real.rhs_dtype), real, choice)
+        return _real(lhs, rhs, real, choice)
 
     if jnp.issubdtype(spec.lhs_dtype, jnp.complexfloating):
-        out = _gauss(real_conv, lhs, rhs)
+        out = _gauss(real_conv, lhs.astype(spec.out_dtype), rhs.astype(spec.out_dtype))
     else:
-        out = real_conv(lhs, rhs)
+        out = real_conv(lhs.astype(real.lhs_dtype), rhs.astype(real.rhs_dtype))
     return out.astype(spec.out_dtype)
 
 

@@ -172,3 +172,29 @@ def test_deterministic(operands):
     first = jax.jit(ours)(*operands)
     for _ in range(3):
         np.testing.assert_array_equal(first, jax.jit(ours)(*operands))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "preferred"),
+    [
+        (jnp.float32, jnp.float64),
+        (jnp.bfloat16, jnp.float64),
+        (jnp.complex64, jnp.complex128),
+        (jnp.float8_e4m3fn, jnp.float32),
+        (jnp.float8_e5m2, None),
+    ],
+)
+def test_sums_are_as_wide_as_the_result(dtype, preferred):
+    rng = np.random.default_rng(0)
+    params = dict(PARAMS, lhs_dilation=(1, 1), feature_group_count=32)
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.standard_normal((2, 9, 8, 32))).astype(dtype)
+        w = jnp.asarray(rng.standard_normal((3, 3, 1, 32))).astype(dtype)
+        wide = jnp.complex128 if dtype == jnp.complex64 else jnp.float64
+        want = lax.conv_general_dilated(x.astype(wide), w.astype(wide), **params)
+        want = want.astype(preferred or dtype).astype(wide)
+        for method in ("shifts", "direct"):
+            conv = functools.partial(convolve, method=method, **params)
+            got = jax.jit(functools.partial(conv, preferred_element_type=preferred))(x, w)
+            assert got.dtype == (preferred or dtype)
+            np.testing.assert_allclose(got.astype(wide), want, 1e-12, 1e-12)
