@@ -7,7 +7,7 @@ read for the product), macs/C the entries of the result before the taps are summ
 written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), and a is what a
 call costs. All coefficients are positive, fitted with relative errors (`python -m jaxconv
 calibrate`), a row for each method, form, layout, class of convolution and generation of JAX. They
-stand in `_calibration.py`.
+stand in `_calibration`.
 """
 
 from __future__ import annotations

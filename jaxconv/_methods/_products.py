@@ -21,13 +21,6 @@ def over_rows(a: Array, b: Array, precision: Any = None) -> Array:
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=precision)
 
 
-def over_columns(a: Array, b: Array, precision: Any = None) -> Array:
-    """a (A, P) and b (B, P) -> (A, B), the wider operand first."""
-    if a.shape[0] < b.shape[0]:
-        return lax.optimization_barrier(over_columns(b, a, precision)).T
-    return lax.dot_general(a, b, (((1,), (1,)), ((), ())), precision=precision)
-
-
 def add_up(block, acc: Array, size: int, *arrays: Array) -> Array:
     """acc plus block(...) of every `size` examples of the arrays, in a loop; the rest last."""
     batch = arrays[0].shape[0]

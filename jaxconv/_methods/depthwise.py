@@ -45,13 +45,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     A dilated x is taken a phase of its outputs at a time, so that no product is with its zeros.
     """
     if phases.supports(form) is None:
-        found = [
-            jnp.zeros(phases.phase_shape(form), form.out_dtype)
-            if part is None
-            else forward(x, w[taps], part)
-            for taps, part in phases.parts(form)
-        ]
-        return phases.interleave(found, form)
+        return phases.phase_by_phase(x, w, form, forward)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
     if form.layout == "last":

@@ -28,11 +28,16 @@ from jaxconv._methods.pointwise import (
 PRODUCT, NARROW, COPY, CALL = 140e9, 40e9, 4e9, 15e-6
 
 
+def covered(x: Array, form: Form) -> Array:
+    """What the windows cover of the padded x: (N, *(S_out * K), C)."""
+    x = pad_input(x, form)
+    sizes = [out * k for out, k in zip(form.out_spatial, form.kernel, strict=True)]
+    return lax.slice(x, [0] * x.ndim, [x.shape[0], *sizes, x.shape[-1]])
+
+
 def cut(x: Array, form: Form) -> Array:
     """x (N, *S, C) as its patches (N, *S_out, prod(K)*C): the taps in row order, then channels."""
-    x = pad_input(x, form)
-    used = [out * k for out, k in zip(form.out_spatial, form.kernel, strict=True)]
-    x = lax.slice(x, [0] * x.ndim, [x.shape[0], *used, x.shape[-1]])
+    x = covered(x, form)
     for dim in reversed(range(form.ndim)):  # (…, out*k, rest…, C) -> (…, out, rest…, k*C)
         axis, out, k = dim + 1, form.out_spatial[dim], form.kernel[dim]
         x = x.reshape(*x.shape[:axis], out, k, *x.shape[axis + 1 :])
@@ -43,9 +48,7 @@ def cut(x: Array, form: Form) -> Array:
 
 def cut_first(x: Array, form: Form) -> Array:
     """The same where channels lie first: (N, C*prod(K), P), the channels before the taps."""
-    x = pad_input(x, form)
-    used = [out * k for out, k in zip(form.out_spatial, form.kernel, strict=True)]
-    x = jnp.moveaxis(lax.slice(x, [0] * x.ndim, [x.shape[0], *used, x.shape[-1]]), -1, 1)
+    x = jnp.moveaxis(covered(x, form), -1, 1)
     pairs = [n for pair in zip(form.out_spatial, form.kernel, strict=True) for n in pair]
     x = x.reshape(form.batch, form.in_channels, *pairs)
     places, taps = range(2, x.ndim, 2), range(3, x.ndim, 2)

@@ -24,7 +24,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form
 from jaxconv._methods import _inner
-from jaxconv._methods._base import Method
+from jaxconv._methods._base import Method, Run
 
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
 COPY, PHASE = 2.5e9, 10e-6
@@ -67,10 +67,15 @@ def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the phases, each by the engine's choice for it, interleaved."""
+    return phase_by_phase(x, w, form, _inner.conv_form)
+
+
+def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
+    """y: the phases, each by `convolve`, interleaved."""
     phases = [
         jnp.zeros(phase_shape(form), form.out_dtype)
         if inner is None
-        else _inner.conv_form(x, w[taps], inner)
+        else convolve(x, w[taps], inner)
         for taps, inner in parts(form)
     ]
     return interleave(phases, form)

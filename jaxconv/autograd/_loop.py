@@ -308,14 +308,7 @@ def _trace(
     paths, tree = jax.tree_util.tree_flatten_with_path(init_val)
     names = [f"init_val{jax.tree_util.keystr(path)}" for path, _ in paths]
     for name, (_, x) in zip(names, paths, strict=True):
-        if not is_array(x) and not hasattr(x, "__jax_array__"):
-            raise fail(
-                TypeError,
-                "while_loop",
-                f"{name} must be an array",
-                thing(x),
-                "Keep what is no array out of the loop's value: close over it",
-            )
+        _check_array(f"{name} must be an array", x)
     init = [jnp.asarray(x) for _, x in paths]
     body, shapes = _body(body_fun, tree, init)
     new = jax.tree.leaves(shapes)
@@ -365,16 +358,15 @@ def _body(body_fun: Callable[..., Any], tree: Any, init: list[Any]) -> tuple[Any
     return jax.make_jaxpr(flat, return_shape=True)(*init)
 
 
+def _check_array(rule: str, x: Any) -> None:
+    if not is_array(x) and not hasattr(x, "__jax_array__"):
+        remedy = "Keep what is no array out of the loop's value: close over it"
+        raise fail(TypeError, "while_loop", rule, thing(x), remedy)
+
+
 def _check_structure(tree: Any, after: Any) -> None:
     for path, x in zip(leaf_names("", after), jax.tree.leaves(after), strict=True):
-        if not is_array(x) and not hasattr(x, "__jax_array__"):
-            raise fail(
-                TypeError,
-                "while_loop",
-                f"body_fun must return an array for init_val{path}",
-                thing(x),
-                "Keep what is no array out of the loop's value: close over it",
-            )
+        _check_array(f"body_fun must return an array for init_val{path}", x)
     if jax.tree.structure(after) != tree:
         before = leaf_names("init_val", tree.unflatten([0] * tree.num_leaves))
         new = leaf_names("init_val", after)

@@ -13,6 +13,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from jaxconv import autograd
 from jaxconv.plots._style import ThemeName, blank, bubble, cell, current, figure, number, themed
+from jaxconv.plots._vectors import of_one_length
 
 PITCH, WIDTH = 1.5, 1.45
 
@@ -39,11 +40,7 @@ def gradient_paths(x1: Any, x2: Any, *, theme: ThemeName = "light") -> Figure:
       >>> len(fig.axes)
       3
     """
-    a, b = jnp.asarray(x1, jnp.float32), jnp.asarray(x2, jnp.float32)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(
-            f"gradient_paths: x1 and x2 must be (n,) each; got x1 {a.shape}, x2 {b.shape}."
-        )
+    a, b = of_one_length("gradient_paths", x1=x1, x2=x2)
     added, back_add = jax.vjp(autograd.add, a, b)
     (one, two), back_split = jax.vjp(autograd.split, a)
     largest, back_max = jax.vjp(autograd.max, a)

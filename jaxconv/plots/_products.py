@@ -13,15 +13,7 @@ from jaxconv._conv import conv1d, conv3d
 from jaxconv._conv_transpose import conv_transpose1d
 from jaxconv.plots._sheet import Matrix, sheet, sheets
 from jaxconv.plots._style import ThemeName, current, themed
-
-
-def _vector(name: str, **arrays: Any) -> list[np.ndarray]:
-    """The arguments as vectors."""
-    found = [np.asarray(array, np.float32) for array in arrays.values()]
-    if any(array.ndim != 1 or not array.size for array in found):
-        got = ", ".join(f"{key} {a.shape}" for key, a in zip(arrays, found, strict=True))
-        raise ValueError(f"{name}: {' and '.join(arrays)} must have one axis; got {got}.")
-    return found
+from jaxconv.plots._vectors import vectors
 
 
 @themed
@@ -43,7 +35,7 @@ def weight_gradient(x: Any, dy: Any, *, theme: ThemeName = "light") -> Figure:
       >>> from jaxconv import plots
       >>> fig = plots.weight_gradient([0, 1, 3, 2], [1, -1, 2])
     """
-    x, dy = _vector("weight_gradient", x=x, dy=dy)
+    x, dy = vectors("weight_gradient", x=x, dy=dy)
     k = len(x) - len(dy) + 1
     if k < 1:
         raise ValueError(
@@ -163,7 +155,7 @@ def patches(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure:
       >>> from jaxconv import plots
       >>> fig = plots.patches([0, 1, 3, 2, -1, -2], [1, 0, -1])
     """
-    x, kernel = _vector("patches", x=x, kernel=kernel)
+    x, kernel = vectors("patches", x=x, kernel=kernel)
     k = len(kernel)
     if len(x) % k:
         raise ValueError(f"patches: n must be a multiple of k; got x {x.shape}, kernel ({k},).")
@@ -198,7 +190,7 @@ def overlap_add(x: Any, kernel: Any, *, stride: int = 2, theme: ThemeName = "lig
       >>> from jaxconv import plots
       >>> fig = plots.overlap_add([1, 3, 2], [1, 2, -1])
     """
-    x, kernel = _vector("overlap_add", x=x, kernel=kernel)
+    x, kernel = vectors("overlap_add", x=x, kernel=kernel)
     if stride < 1:
         raise ValueError(f"overlap_add: stride must be at least 1; got {stride}.")
     y = np.asarray(conv_transpose1d(x[None], kernel[None, None], stride=stride))[0]
@@ -275,7 +267,7 @@ def expand(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure:
       >>> from jaxconv import plots
       >>> fig = plots.expand([3], [1, 2, -1])
     """
-    x, kernel = _vector("expand", x=x, kernel=kernel)
+    x, kernel = vectors("expand", x=x, kernel=kernel)
     if len(x) != 1:
         raise ValueError(f"expand: x must be (1,); got x {x.shape}.")
     k = len(kernel)
@@ -322,7 +314,7 @@ def winograd(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure:
       >>> from jaxconv import plots
       >>> fig = plots.winograd([0, 1, 3, 2], [1, 2, 3])
     """
-    x, kernel = _vector("winograd", x=x, kernel=kernel)
+    x, kernel = vectors("winograd", x=x, kernel=kernel)
     if (len(x), len(kernel)) != (4, 3):
         raise ValueError(
             f"winograd: x must be (4,) and kernel (3,); got x {x.shape}, kernel {kernel.shape}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +12,7 @@ from matplotlib.patches import FancyArrowPatch
 from jaxconv import autograd
 from jaxconv.plots._gradient_paths import PITCH, WIDTH
 from jaxconv.plots._style import ThemeName, blank, bubble, cell, current, figure, number, themed
+from jaxconv.plots._vectors import of_one_length
 
 
 @themed
@@ -36,11 +36,7 @@ def who_takes_part(x: Any, w: Any, *, theme: ThemeName = "light") -> Figure:
       >>> len(fig.axes)
       3
     """
-    x, w = jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32)
-    if x.ndim != 1 or x.shape != w.shape:
-        raise ValueError(
-            f"who_takes_part: x and w must be (n,) each; got x {x.shape}, w {w.shape}."
-        )
+    x, w = of_one_length("who_takes_part", x=x, w=w)
 
     def dot(x, w):
         return w @ x

@@ -28,7 +28,9 @@ def calibrate(
     only: Annotated[list[str] | None, typer.Option(help="Measure only this method.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Sample only this kind of layer.")] = None,
     data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Python file for the coefficients.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the coefficients, a file a generation.")
+    ] = None,
 ) -> None:
     """Measure every method on random layers of all kinds; fit the engine's cost model to it.
 
@@ -65,7 +67,9 @@ def calibrate(
         everything = (
             [json.loads(line) for line in data.read_text().splitlines()] if data else records
         )
-        output.write_text(module(everything))
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in modules(everything).items():
+            (output / name).write_text(text)
 
 
 def report(records: list[dict]) -> Table:
@@ -109,19 +113,20 @@ def samples(records: list[dict]) -> list[Sample]:
     return found
 
 
-def module(records: list[dict]) -> str:
-    """The text of `_calibration.py`."""
-    lines = [
-        '"""Coefficients of `_cost.py`, fitted by `jaxconv calibrate`. Not edited by hand."""',
-        "",
-        "# fmt: off",
-        "COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {",
-    ]
-    for version in ("0.10", "0.12"):
-        lines.append(f'    "{version}": {{')
+def modules(records: list[dict]) -> dict[str, str]:
+    """The texts of the files in `_calibration`, by name: one for each generation of JAX."""
+    texts = {}
+    for version in sorted({r["jax"] for r in records}):
+        lines = [
+            f'"""Coefficients of `_cost.py` for JAX {version}, fitted by `jaxconv calibrate`. '
+            'Not edited by hand."""',
+            "",
+            "# fmt: off",
+            "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
+        ]
         measured = samples([r for r in records if r["jax"] == version])
         for name, coefficients in fit(measured).items():
             numbers = ", ".join(f"{c:.4g}" for c in coefficients)
-            lines.append(f'        "{name}": ({numbers}),')
-        lines.append("    },")
-    return "\n".join([*lines, "}", ""])
+            lines.append(f'    "{name}": ({numbers}),')
+        texts[f"jax_{version.replace('.', '_')}.py"] = "\n".join([*lines, "}", ""])
+    return texts
