@@ -134,7 +134,7 @@ def risky(form: Form) -> bool:
     if form.kind == "weight" and (form.groups > 1 or "strided" in more):
         return True
     narrow_groups = form.groups > 1 and form.in_channels <= NARROW
-    return narrow_groups or name == "small" or "dilated" in more
+    return narrow_groups or name in ("small", "thin") or "dilated" in more
 
 
 def margin(method: Method, form: Form) -> float:

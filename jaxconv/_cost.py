@@ -24,8 +24,8 @@ from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
 # Up to so many terms, an output of one group is a small sum; up to so many channels, groups are
-# few; up to so many channels, a dense convolution is narrow.
-FEW_TERMS, FEW_CHANNELS, NARROW = 64, 8, 16
+# few; up to so many channels, a dense convolution is narrow; up to so many, an input is an image.
+FEW_TERMS, FEW_CHANNELS, NARROW, COLOURS = 64, 8, 16, 4
 
 
 def features(form: Form, tile: int = 1) -> tuple[float, ...]:
@@ -50,9 +50,11 @@ def category(form: Form) -> str:
         name = "pointwise"
     elif form.ndim == 3 and terms > FEW_TERMS:
         name = "volume"
+    elif form.in_channels <= COLOURS and form.out_channels <= NARROW:
+        name = "thin"
     elif terms <= FEW_TERMS:
         name = "small"
-    elif form.in_channels <= 4:
+    elif form.in_channels <= COLOURS:
         name = "stem"
     elif form.ndim == 1:
         name = "sequence"

@@ -1,6 +1,7 @@
 """Our primitive under every JAX transformation, held against lax's."""
 
 import functools
+import re
 
 import jax
 import jax.export
@@ -198,3 +199,20 @@ def test_sums_are_as_wide_as_the_result(dtype, preferred):
             got = jax.jit(functools.partial(conv, preferred_element_type=preferred))(x, w)
             assert got.dtype == (preferred or dtype)
             np.testing.assert_allclose(got.astype(wide), want, 1e-12, 1e-12)
+
+
+def test_compiled_apart_from_what_is_around_it():
+    """XLA would fuse a cheap producer into the sum of taps, and compute it anew for each tap."""
+    x, w = jnp.ones((2, 9, 9, 8)), jnp.ones((3, 3, 1, 8))
+    same = {**PARAMS, "window_strides": (1, 1), "padding": ((1, 1), (1, 1))}
+    same |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
+
+    def block(x, w):
+        y = convolve(jnp.tanh(x), w, feature_group_count=8, method="shifts", **same)
+        return jax.nn.relu(y), y.mean()
+
+    text = jax.jit(block).lower(x, w).compile().as_text()
+    call = re.search(r" call\(.*to_apply=%(jaxconv_shifts[.\w]*)", text)
+    assert call
+    inside = text.split(f"\n%{call[1]} (")[1].split("\n}")[0]
+    assert "add" in inside and "tanh" not in inside and "maximum" not in inside

@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with bias; SAME for odd kernels at stride 1, as the networks pad it.
+    """A convolution; SAME for odd kernels at stride 1, as the networks pad it.
 
     Attributes:
         channels: C_out; 0 keeps the number of channels.
@@ -23,6 +23,7 @@ class Conv:
         groups: Channel groups; 0 is depthwise.
         dilation: Dilation in every dimension.
         pad: "same", "valid" or "causal".
+        bias: Whether it has one; a batch normalisation behind it would take it away again.
     """
 
     channels: int
@@ -31,6 +32,7 @@ class Conv:
     groups: int = 1
     dilation: int = 1
     pad: str = "same"
+    bias: bool = True
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -137,7 +139,8 @@ def _shapes(
             c_out, groups = op.channels or c_in, op.groups or c_in
             fan_in = c_in // groups * op.kernel**ndim
             yield (c_out, c_in // groups, *(op.kernel,) * ndim), fan_in
-            yield (c_out,), 0
+            if op.bias:
+                yield (c_out,), 0
             channels[0] = c_out
         elif isinstance(op, Up):
             yield (c_in, op.channels, *(2,) * ndim), c_in
@@ -160,11 +163,15 @@ def _shapes(
             channels[0] = op.channels
 
 
+def _normed(channels: int, kernel: int, stride: int = 1, groups: int = 1) -> tuple[Op, ...]:
+    """A convolution and the batch normalisation that takes the place of its bias."""
+    return Conv(channels, kernel, stride, groups, bias=False), Norm("batch")
+
+
 def _inverted(expand: int, out: int, stride: int = 1) -> tuple[Op, ...]:
     return (
-        Conv(expand, 1), Norm("batch"), Act("relu6"),
-        Conv(0, 3, stride, groups=0), Norm("batch"), Act("relu6"),
-        Conv(out, 1), Norm("batch"),
+        *_normed(expand, 1), Act("relu6"), *_normed(0, 3, stride, groups=0), Act("relu6"),
+        *_normed(out, 1),
     )  # fmt: skip
 
 
@@ -175,19 +182,15 @@ def _convnext(channels: int) -> Residual:
 
 def _bottleneck(width: int, out: int, groups: int, stride: int = 1, grow: bool = False) -> Residual:
     body = (
-        Conv(width, 1), Norm("batch"), Act("relu"),
-        Conv(width, 3, stride, groups), Norm("batch"), Act("relu"),
-        Conv(out, 1), Norm("batch"),
+        *_normed(width, 1), Act("relu"), *_normed(width, 3, stride, groups), Act("relu"),
+        *_normed(out, 1),
     )  # fmt: skip
-    return Residual(body, (Conv(out, 1, stride), Norm("batch")) if grow else ())
+    return Residual(body, _normed(out, 1, stride) if grow else ())
 
 
 def _basic(channels: int, stride: int = 1) -> Residual:
-    body = (
-        Conv(channels, 3, stride), Norm("batch"), Act("relu"),
-        Conv(channels, 3), Norm("batch"),
-    )  # fmt: skip
-    return Residual(body, (Conv(channels, 1, stride), Norm("batch")) if stride > 1 else ())
+    body = (*_normed(channels, 3, stride), Act("relu"), *_normed(channels, 3))
+    return Residual(body, _normed(channels, 1, stride) if stride > 1 else ())
 
 
 def _wavenet(dilation: int) -> Residual:
@@ -205,11 +208,11 @@ NETWORKS: tuple[Network, ...] = (
     Network(
         "MobileNetV2-like", 4, (96, 96), 3,
         (
-            Conv(32, 3, 2), Norm("batch"), Act("relu6"),
+            *_normed(32, 3, 2), Act("relu6"),
             *_inverted(32, 16), *_inverted(96, 24, 2), Residual(_inverted(144, 24)),
             *_inverted(144, 32, 2), Residual(_inverted(192, 32)), Residual(_inverted(192, 32)),
             *_inverted(192, 64, 2), Residual(_inverted(384, 64)),
-            Conv(256, 1), Norm("batch"), Act("relu6"), Head(10),
+            *_normed(256, 1), Act("relu6"), Head(10),
         ),
     ),
     Network(
@@ -223,7 +226,7 @@ NETWORKS: tuple[Network, ...] = (
     Network(
         "ResNeXt-like", 4, (96, 96), 3,
         (
-            Conv(64, 7, 2), Norm("batch"), RELU, Conv(64, 2, 2, pad=DOWN), RELU,
+            *_normed(64, 7, 2), RELU, Conv(64, 2, 2, pad=DOWN), RELU,
             _bottleneck(128, 128, 32, grow=True), RELU, _bottleneck(128, 128, 32), RELU,
             _bottleneck(256, 256, 32, 2, grow=True), RELU, _bottleneck(256, 256, 32), RELU,
             Head(10),
@@ -232,7 +235,7 @@ NETWORKS: tuple[Network, ...] = (
     Network(
         "ResNet-like", 4, (64, 64), 3,
         (
-            Conv(64, 3), Norm("batch"), RELU, _basic(64), RELU, _basic(128, 2), RELU,
+            *_normed(64, 3), RELU, _basic(64), RELU, _basic(128, 2), RELU,
             _basic(128), RELU, _basic(256, 2), RELU, _basic(256), RELU, Head(10),
         ),
     ),

@@ -31,7 +31,7 @@ def network_step(
         """A vector over channels, ready to meet the data."""
         return vector if layout == "last" else vector.reshape(-1, *(1,) * ndim)
 
-    def convolution(op: n.Conv | n.Up, x, weight, bias):
+    def convolution(op: n.Conv | n.Up, x, weight):
         if isinstance(op, n.Up):
             arguments = {"window_strides": (1,) * ndim, "padding": ((1, 1),) * ndim}
             arguments |= {"lhs_dilation": (2,) * ndim}
@@ -39,7 +39,7 @@ def network_step(
             arguments = {"window_strides": (op.stride,) * ndim, "padding": (op.pair,) * ndim}
             arguments |= {"rhs_dilation": (op.dilation,) * ndim}
             arguments |= {"feature_group_count": op.groups or x.shape[channel]}
-        return conv(x, weight, dimension_numbers=numbers, **arguments) + beside(bias)
+        return conv(x, weight, dimension_numbers=numbers, **arguments)
 
     def normalise(x, axes, scale, shift):
         mean = x.mean(axes, keepdims=True)
@@ -55,7 +55,9 @@ def network_step(
     def run(ops: tuple[n.Op, ...], take: Iterator[Any], x):
         for op in ops:
             if isinstance(op, n.Conv | n.Up):
-                x = convolution(op, x, next(take), next(take))
+                x = convolution(op, x, next(take))
+                if isinstance(op, n.Up) or op.bias:
+                    x = x + beside(next(take))
             elif isinstance(op, n.Norm):
                 axes = (0, *positions) if op.kind == "batch" else (channel,)
                 x = normalise(x, axes, next(take), next(take))
@@ -95,7 +97,8 @@ def _ups(ops: tuple[n.Op, ...]) -> Iterator[bool]:
             yield from _ups(op.body)
             yield from _ups(op.shortcut if isinstance(op, n.Residual) else ())
         elif not isinstance(op, n.Act):
-            yield from (isinstance(op, n.Up),) * 2
+            alone = isinstance(op, n.Conv) and not op.bias
+            yield from (isinstance(op, n.Up),) * (1 if alone else 2)
 
 
 def _weight(array: np.ndarray, up: bool, layout: str) -> np.ndarray:

@@ -41,9 +41,8 @@ def _run(ops: tuple[n.Op, ...], take: Iterator[Any], x: Any) -> Any:
             conv = F.conv1d if ndim == 1 else F.conv2d
             before, after = op.pair
             size = x.shape[2:]
-            y = conv(
-                x, next(take), next(take), op.stride, before, op.dilation, op.groups or x.shape[1]
-            )
+            weight, bias = next(take), next(take) if op.bias else None
+            y = conv(x, weight, bias, op.stride, before, op.dilation, op.groups or x.shape[1])
             x = y if before == after else y[..., : size[-1]]
         elif isinstance(op, n.Up):
             x = F.conv_transpose2d(x, next(take), next(take), 2)

@@ -22,6 +22,7 @@ KINDS = (
     "pointwise",
     "pointwise",
     "stem",
+    "narrow",
     "patch",
     "transposed",
     "depthwise",
@@ -33,6 +34,7 @@ KINDS = (
     "dilated",
 )
 CHANNELS = (8, 12, 16, 24, 32, 48, 64, 72, 96, 128, 144, 160, 192, 256, 320, 384, 512)
+NARROW = (1, 1, 2, 3, 3, 4, 6, 8, 10, 12, 16, 16, 20, 32)
 SIZES = (7, 8, 10, 14, 16, 20, 28, 32, 40, 48, 56, 64, 80, 112, 128)
 MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
@@ -124,6 +126,9 @@ def _draw(rng: random.Random) -> Layer:
             rng.choice((1, 2, 2)),
             rng.choice((28, 64, 96, 160)),
         )
+    elif kind == "narrow":
+        c_in, c_out = rng.choice(NARROW), rng.choice(NARROW)
+        k, stride = rng.choice((3, 3, 3, 5, 5, 7)), rng.choice((1, 1, 1, 2))
     elif kind == "patch":
         k = stride = rng.choice((2, 4, 8, 16))
         c_in, side = rng.choice((3, 3, 16, 64, 96)), rng.choice((32, 64, 112, 160))
