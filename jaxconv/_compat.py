@@ -143,13 +143,18 @@ def lower_as_lax(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
     return _ORIGINAL.rule(ctx, lhs, rhs, **params)
 
 
+def lower_as(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
+    """The lowering of a JAX function of one result."""
+    return mlir.lower_fun(fun, multiple_results=False)(ctx, *args)
+
+
 def lower_apart(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
     """The lowering of a JAX function of one result as a computation of its own.
 
     XLA does not inline a call so marked, nor fuse what is in it with what is around it. (An
     optimization barrier does not do on a CPU: it is removed before the fusions are made.)
     """
-    results = mlir.lower_fun(jax.jit(fun), multiple_results=False)(ctx, *args)
+    results = lower_as(jax.jit(fun), ctx, *args)
     call = (results[0] if isinstance(results[0], ir.Value) else results[0][0]).owner
     if call.name == "func.call":
         mark: dict[str, ir.Attribute] = {"inlineable": ir.StringAttr.get("false")}

@@ -20,7 +20,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._choose import Choice
 from jaxconv._rewrite import replay
-from jaxconv._run import run
+from jaxconv._run import run, run_lax
 from jaxconv._spec import ConvSpec
 from jaxconv._tuned import decide
 
@@ -47,12 +47,15 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
     ):
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     spec = ConvSpec.of(ctx.avals_in[0], ctx.avals_in[1], params)
-    choice = decide(spec, method) if spec.is_static else None
-    if choice is None or choice.method == "lax":
+    if method == "lax" or not spec.is_static:
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
+    choice = decide(spec, method)
     _lowering.inside = True
     try:
         with _settings(spec):
+            if choice.method == "lax":
+                as_lax = functools.partial(run_lax, spec=spec)
+                return _compat.lower_as(as_lax, ctx, lhs, rhs)
             return _compat.lower_apart(_runner(spec, choice), ctx, lhs, rhs)
     finally:
         _lowering.inside = False

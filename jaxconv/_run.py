@@ -31,6 +31,34 @@ def run(lhs: Array, rhs: Array, *, spec: ConvSpec, choice: Choice) -> Array:
     return out.astype(spec.out_dtype)
 
 
+def run_lax(lhs: Array, rhs: Array, *, spec: ConvSpec) -> Array:
+    """lax's convolution, with channels last and the kernel as (*K, I, O).
+
+    XLA brings a convolution to this order, the only one it has fast paths for, at the top level of
+    a program; in a loop's body, and in every other computation, it does not.
+    """
+    x, w, y = spec.dimension_numbers
+    space = range(spec.ndim)
+    images = (0, spec.ndim + 1, *(d + 1 for d in space))
+    result = lax.conv_general_dilated(
+        lhs.transpose(x[0], *x[2:], x[1]),
+        rhs.transpose(*w[2:], w[1], w[0]),
+        spec.window_strides,
+        spec.padding,
+        spec.lhs_dilation,
+        spec.rhs_dilation,
+        lax.ConvDimensionNumbers(images, (spec.ndim + 1, spec.ndim, *space), images),
+        feature_group_count=spec.feature_group_count,
+        batch_group_count=spec.batch_group_count,
+        precision=spec.precision,
+        preferred_element_type=spec.preferred_element_type,
+    )
+    back = [0] * result.ndim
+    for now, then in enumerate((y[0], *y[2:], y[1])):
+        back[then] = now
+    return result.transpose(back)
+
+
 def _real(lhs: Array, rhs: Array, spec: ConvSpec, choice: Choice) -> Array:
     view = view_of(spec, choice.kind)
     method = METHODS[choice.method]

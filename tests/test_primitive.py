@@ -11,6 +11,8 @@ import pytest
 from jax import lax
 from jax.test_util import check_grads
 
+from jaxconv import _primitive
+from jaxconv._choose import Choice
 from jaxconv._primitive import convolve
 
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
@@ -216,3 +218,21 @@ def test_compiled_apart_from_what_is_around_it():
     assert call
     inside = text.split(f"\n%{call[1]} (")[1].split("\n}")[0]
     assert "add" in inside and "tanh" not in inside and "maximum" not in inside
+
+
+def test_lax_chosen_keeps_its_fast_path_in_a_loop(monkeypatch):
+    """XLA turns a convolution to channels last, its fast order, at a program's top level only."""
+    lax_chosen = Choice("lax", "forward", 0.0, "for the test")
+    monkeypatch.setattr(_primitive, "decide", lambda spec, method: lax_chosen)
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in ((2, 6, 7, 9), (3, 6, 3, 3)))
+    params = {**PARAMS, "dimension_numbers": lax.conv_dimension_numbers(x.shape, w.shape, None)}
+
+    def loop(x, w, conv):
+        return lax.map(lambda x: conv(x[None], w, **params)[0], x)
+
+    ours = jax.jit(functools.partial(loop, conv=convolve))
+    text = ours.lower(x, w).compile().as_text()
+    assert "dim_labels=b01f_01io->b01f" in text
+    theirs = loop(x, w, lax.conv_general_dilated)
+    np.testing.assert_allclose(ours(x, w), theirs, rtol=1e-5, atol=1e-5)

@@ -25,7 +25,7 @@ class Method(NamedTuple):
       exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
       auto: whether "auto" may choose it.
       tile: outputs along a dimension come in multiples of it; the rest is computed and dropped.
-      composite: whether it is made of smaller convolutions; its cost is then its own sum of theirs.
+      linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 
     name: str
@@ -37,4 +37,4 @@ class Method(NamedTuple):
     exact: bool = True
     auto: bool = True
     tile: int = 1
-    composite: bool = False
+    linear: bool = True

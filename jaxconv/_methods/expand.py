@@ -99,5 +99,4 @@ METHOD = Method(
     forward,
     None,
     cost,
-    composite=True,
 )

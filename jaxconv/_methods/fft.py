@@ -110,4 +110,5 @@ METHOD = Method(
     weight,
     cost,
     exact=False,
+    linear=False,
 )

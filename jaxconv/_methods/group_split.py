@@ -115,7 +115,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
-    composite=True,
 )
 BLOCKS = Method(
     "group_blocks",
@@ -125,5 +124,4 @@ BLOCKS = Method(
     weight,
     cost,
     exact=False,
-    composite=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxconv._form import Form
@@ -18,35 +19,25 @@ def _params(form: Form) -> dict[str, Any]:
     }
 
 
-def _spec(form: Form) -> tuple[int, ...]:
-    """Where batch, channels and space lie, in lax's order, for x and y in memory order."""
-    space = range(1, form.ndim + 1)
-    if form.layout == "last":
-        return (0, form.ndim + 1, *space)
-    return (0, 1, *(d + 1 for d in space))
-
-
-def _native(x: Array, form: Form) -> Array:
-    """x back in the order it has in memory; XLA cancels the two transposes."""
-    return x if form.layout == "last" else x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
-
-
 def forward(x: Array, w: Array, form: Form) -> Array:
-    """y by one call of lax, in the layout that x has in memory."""
+    """y by one call of lax.
+
+    x, w and y have channels last here, wherever they lie in memory: the one order that XLA has
+    fast paths for outside the top level of a program.
+    """
     *space, c, o = range(w.ndim)
-    x_spec = _spec(form)
-    y = lax.conv_general_dilated(
-        _native(x, form),
+    images = (0, form.ndim + 1, *range(1, form.ndim + 1))
+    return lax.conv_general_dilated(
+        x,
         w,
         form.strides,
         form.padding,
         form.lhs_dilation,
         form.dilation,
-        lax.ConvDimensionNumbers(x_spec, (o, c, *space), x_spec),
+        lax.ConvDimensionNumbers(images, (o, c, *space), images),
         feature_group_count=form.groups,
         **_params(form),
     )
-    return y if form.layout == "last" else y.transpose(0, *range(2, y.ndim), 1)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
@@ -65,19 +56,20 @@ def weight(x: Array, y: Array, form: Form) -> Array:
             strict=True,
         )
     ]
-    batch, channels, *space = _spec(form)
-    swapped = (channels, batch, *space)
-    return lax.conv_general_dilated(
-        _native(x, form),
-        _native(y, form),
+    last = form.ndim + 1
+    images = (0, last, *range(1, last))
+    w = lax.conv_general_dilated(
+        jnp.swapaxes(x, 0, last),
+        jnp.moveaxis(y, 0, last - 1),
         form.dilation,
         padding,
         form.lhs_dilation,
         form.strides,
-        lax.ConvDimensionNumbers(swapped, swapped, (form.ndim, form.ndim + 1, *range(form.ndim))),
+        lax.ConvDimensionNumbers(images, (last, last - 1, *range(form.ndim)), images),
         batch_group_count=form.groups,
         **_params(form),
     )
+    return jnp.moveaxis(w, 0, last - 1)
 
 
 def cost(form: Form) -> float:

@@ -130,5 +130,4 @@ METHOD = Method(
     forward,
     None,
     cost,
-    composite=True,
 )

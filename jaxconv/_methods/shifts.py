@@ -7,9 +7,9 @@ and caches. The lanes of the vectors are the groups where memory is channels las
 pixels where it is channels first, so neither layout is transposed.
 
 Zero padding costs a copy of the input, and a large new array costs more in page faults than in
-traffic. It is avoided where that pays: channels first, each tap reads through its own `lax.pad`,
-which compiles to masked loads; channels last, the outputs that see no padding are computed from
-the input as it is, and the few at the edges are written over them.
+traffic. It is avoided where that pays: at stride 1, each of a few taps reads through its own
+`lax.pad`, which compiles to masked loads; channels last and strided, the outputs that see no
+padding are computed from the input as it is, and the few at the edges are written over them.
 
 Source: the definition; for the shape of the loop, J. Zhang, F. Franchetti, T. M. Low, "High
 performance zero-memory overhead direct convolutions", ICML 2018, section 4.
@@ -30,8 +30,9 @@ from jaxconv._methods._base import Method
 
 # Terms in one fused loop: more compile slowly, and their pointers leave the registers.
 MOST_TERMS = 64
-# Independent partial sums, so that one addition need not wait for the one before.
-CHAINS = 4
+# Independent partial sums, so that one addition need not wait for the one before; of masked loads
+# with channels last, where two were fastest.
+CHAINS, MASKED_CHAINS = 4, 2
 # Channels of a group: from here on products are faster.
 MOST_CHANNELS = 8
 # Masked loads are cheaper than a padded copy up to this many terms.
@@ -44,11 +45,11 @@ FEW = 16
 FIRST_RATE, LAST_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
 
 
-def add_up(terms: list[Array]) -> Array:
-    """The sum, in CHAINS independent chains."""
-    sums = terms[:CHAINS]
-    for i, term in enumerate(terms[CHAINS:]):
-        sums[i % CHAINS] = sums[i % CHAINS] + term
+def add_up(terms: list[Array], chains: int = CHAINS) -> Array:
+    """The sum, in independent chains."""
+    sums = terms[:chains]
+    for i, term in enumerate(terms[chains:]):
+        sums[i % chains] = sums[i % chains] + term
     while len(sums) > 1:
         pairs = [sums[i] + sums[i + 1] for i in range(0, len(sums) - 1, 2)]
         sums = pairs + sums[2 * len(pairs) :]
@@ -87,7 +88,7 @@ def window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
 
 
 def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
-    """The same of the x that is not padded (stride 1)."""
+    """The same of the x that is not padded (stride 1): whether it is inside is asked as it runs."""
     config = [(0, 0, 0)] * x.ndim
     for i, (k, d, out, (lo, _)) in enumerate(
         zip(tap, form.dilation, form.out_spatial, form.padding, strict=True)
@@ -105,6 +106,12 @@ def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -
         for tap in taps
         for c in range(x.shape[channel])
     ]
+
+
+def masks(form: Form) -> bool:
+    """Whether the taps are few enough for masked loads, and there is padding to save."""
+    few = form.taps * form.in_channels <= MASKED_TERMS
+    return few and set(form.strides) == {1} and set(form.padding) != {(0, 0)}
 
 
 def _blocks(form: Form) -> tuple[int, int]:
@@ -155,8 +162,7 @@ def _first(x: Array, w: Array, form: Form) -> Array:
     x = jnp.moveaxis(x, -1, 1)
     x = x.reshape(form.batch, form.groups, form.in_channels, *form.spatial)
     w = w.reshape(*w.shape, *ones)
-    unpadded = set(form.padding) == {(0, 0)}
-    if form.taps * form.in_channels <= MASKED_TERMS and set(form.strides) == {1} and not unpadded:
+    if masks(form):
         y = add_up(_terms(x, w, form, 3, 2, masked_window))
     else:
         y = _total(pad_rows(x, form, 3), w, form, 3, 2)
@@ -169,7 +175,9 @@ def _last(x: Array, w: Array, form: Form) -> Array:
     x = jnp.swapaxes(x.reshape(*x.shape[:-1], form.groups, form.in_channels), -1, -2)
     w = jnp.swapaxes(w, -1, -2)
     size = math.prod(form.x_shape) * form.dtype.itemsize
-    if size >= LARGE and form.taps * form.in_channels <= MASKED_TERMS and not form.plain:
+    if masks(form):
+        y = add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
+    elif size >= LARGE and form.taps * form.in_channels <= MASKED_TERMS and not form.plain:
         y = _edges_apart(x, w, form)
     else:
         y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)

@@ -92,5 +92,4 @@ METHOD = Method(
     forward,
     weight,
     cost,
-    composite=True,
 )

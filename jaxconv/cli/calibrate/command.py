@@ -102,14 +102,15 @@ def lax_of(record: dict) -> float:
 
 
 def samples(records: list[dict]) -> list[Sample]:
-    """(row, features, seconds) of every measurement."""
+    """(row, features, seconds) of every measurement of a method that is linear in them."""
     found = []
     for r in records:
         spec = training(Layer(**r["layer"]))[r["direction"]]
         for name, seconds in r["seconds"].items():
             kind, method = name.split("/")
-            form = view_of(spec, kind).form
-            found.append((row(method, form), features(form, METHODS[method].tile), seconds))
+            form, known = view_of(spec, kind).form, METHODS[method]
+            if known.linear:
+                found.append((row(method, form), features(form, known.tile), seconds))
     return found
 
 
