@@ -24,8 +24,9 @@ from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
 # Up to so many terms, an output of one group is a small sum; up to so many channels, groups are
-# few; up to so many channels, a dense convolution is narrow; up to so many, an input is an image.
-FEW_TERMS, FEW_CHANNELS, NARROW, COLOURS = 64, 8, 16, 4
+# few; up to so many channels, a dense convolution is narrow, and slim; up to so many, an input is an
+# image.
+FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
 
 
 def features(form: Form, tile: int = 1) -> tuple[float, ...]:
@@ -59,7 +60,8 @@ def category(form: Form) -> str:
     elif form.ndim == 1:
         name = "sequence"
     else:
-        name = "narrow" if min(form.in_channels, form.out_channels) <= NARROW else "dense"
+        fewest = min(form.in_channels, form.out_channels)
+        name = "narrow" if fewest <= NARROW else "slim" if fewest <= SLIM else "dense"
     if max(form.lhs_dilation) > 1:
         name += "-dilated"
     strided = max(form.strides) > 1 and form.taps > 1

@@ -54,8 +54,9 @@ TRANSFORMS = {
 }
 # With more channels than this, m = 4 would leave the accuracy that "auto" promises.
 MOST_CHANNELS = {2: 2048, 4: 512}
-# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache.
-BLOCK = 1 << 20
+# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache. But so many tiles,
+# up to 16 MiB: products of few rows run at half the rate.
+BLOCK, TILES, MOST = 1 << 20, 256, 1 << 22
 # Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
 PRODUCT, TRANSFORM, CALL = 100e9, 0.8e9, 40e-6
 
@@ -159,11 +160,12 @@ def tiles_of(form: Form, m: int) -> tuple[int, int]:
 def block_of(form: Form, m: int) -> tuple[int, int]:
     """(images, rows of tiles) whose tiles stay in the cache: whole images if one of them does."""
     tall, wide = tiles_of(form, m)
-    row = wide * (m + 2) ** 2 * (form.in_channels + form.out_channels)
-    if tall * row <= BLOCK:
-        most = min(BLOCK // (tall * row), form.batch)
+    tile = (m + 2) ** 2 * (form.in_channels + form.out_channels)
+    row, block = wide * tile, max(BLOCK, min(TILES * tile, MOST))
+    if tall * row <= block:
+        most = min(block // (tall * row), form.batch)
         return max(n for n in range(1, most + 1) if form.batch % n == 0), tall
-    bands = -(-tall // max(1, BLOCK // row))
+    bands = -(-tall // max(1, block // row))
     return 1, -(-tall // bands)
 
 
