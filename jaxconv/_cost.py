@@ -23,9 +23,8 @@ from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
-# Up to so many terms, an output of one group is a small sum; up to so many channels, groups are
-# few; up to so many channels, a dense convolution is narrow, and slim; up to so many, an input is an
-# image.
+# Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
+# few; a dense convolution is narrow; it is slim; an input is an image.
 FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
 
 
@@ -49,6 +48,8 @@ def category(form: Form) -> str:
         name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
         name = "pointwise"
+    elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:
+        name = "line"
     elif form.ndim == 3 and terms > FEW_TERMS:
         name = "volume"
     elif form.in_channels <= COLOURS and form.out_channels <= NARROW:

@@ -54,8 +54,8 @@ TRANSFORMS = {
 }
 # With more channels than this, m = 4 would leave the accuracy that "auto" promises.
 MOST_CHANNELS = {2: 2048, 4: 512}
-# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache. But so many tiles,
-# up to 16 MiB: products of few rows run at half the rate.
+# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache. But so many
+# tiles, up to 16 MiB: products of few rows run at half the rate.
 BLOCK, TILES, MOST = 1 << 20, 256, 1 << 22
 # Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
 PRODUCT, TRANSFORM, CALL = 100e9, 0.8e9, 40e-6

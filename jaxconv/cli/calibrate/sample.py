@@ -23,6 +23,7 @@ KINDS = (
     "pointwise",
     "stem",
     "narrow",
+    "line",
     "patch",
     "transposed",
     "depthwise",
@@ -79,7 +80,7 @@ class Layer(NamedTuple):
             x,
             w,
             (self.stride,) * ndim,
-            ((self.pad, self.pad),) * ndim,
+            [(self.pad, self.pad) if k > 1 else (0, 0) for k in self.kernel],
             (self.up,) * ndim,
             (self.dilation,) * ndim,
             (data, kernel, data),
@@ -129,6 +130,9 @@ def _draw(rng: random.Random) -> Layer:
     elif kind == "narrow":
         c_in, c_out = rng.choice(NARROW), rng.choice(NARROW)
         k, stride = rng.choice((3, 3, 3, 5, 5, 7)), rng.choice((1, 1, 1, 2))
+    elif kind == "line":
+        ndim, k = rng.choice((2, 3)), rng.choice((3, 3, 5, 7))
+        side = min(side, 28) if ndim == 3 else side
     elif kind == "patch":
         k = stride = rng.choice((2, 4, 8, 16))
         c_in, side = rng.choice((3, 3, 16, 64, 96)), rng.choice((32, 64, 112, 160))
@@ -167,6 +171,9 @@ def _draw(rng: random.Random) -> Layer:
         pad = k - 1 - int(k > 2)
     layout, batch = rng.choice(("last", "first")), rng.choice((1, 1, 2, 4, 8, 16))
     size, kernel = (side,) * ndim, (k,) * ndim
+    if kind == "line":
+        along = rng.randrange(ndim)
+        kernel = tuple(k if dim == along else 1 for dim in range(ndim))
     return Layer(kind, layout, batch, c_in, c_out, groups, size, kernel, stride, dilation, up, pad)
 
 
