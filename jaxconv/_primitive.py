@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
@@ -25,6 +25,7 @@ from jaxconv._spec import ConvSpec
 from jaxconv._tuned import decide
 
 _lowering = threading.local()
+_WIDE = frozenset(map(np.dtype, ("float64", "complex128", "int64", "uint64")))
 
 
 def as_ours(method: str) -> Any:
@@ -75,7 +76,7 @@ def _settings(spec: ConvSpec) -> Iterator[None]:
 
     A program of 64-bit numbers can be lowered where only 32 bits are enabled.
     """
-    wide = jnp.finfo(spec.out_dtype).bits == 64
+    wide = not _WIDE.isdisjoint((spec.lhs_dtype, spec.rhs_dtype, spec.out_dtype))
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         with jax.enable_x64(True) if wide else contextlib.nullcontext():
             yield

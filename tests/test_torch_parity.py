@@ -107,7 +107,8 @@ def test_transposed_convolutions(case, batch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.complex64, np.complex128])
 def test_dtypes(dtype):
     x, w, b = (draw(*s, dtype=dtype) for s in ((2, 4, 7, 6), (6, 2, 3, 3), (6,)))
-    tolerance = {np.float16: 4e-3, np.complex128: 1e-10}.get(dtype, 1e-4)
+    # PyTorch rounds sums of float16 on the way: half a unit in the last place of numbers up to 16.
+    tolerance = {np.float16: 1e-2, np.complex128: 1e-10}.get(dtype, 1e-4)
     plain = not np.issubdtype(dtype, np.complexfloating)
     same("conv2d", (x, w, b), padding=1, groups=2, gradients=plain, tolerance=tolerance)
     t = draw(4, 3, 3, 3, dtype=dtype)
