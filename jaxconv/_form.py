@@ -172,7 +172,14 @@ def _merge(x: Array, axis: int) -> Array:
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
-def _place(y: Array, out_spec: Sequence[int]) -> Array:
+def channels_last(ndim: int) -> lax.ConvDimensionNumbers:
+    """How a form's arrays lie: (N, *S, C), (*K, C, O), (N, *S, O)."""
+    last, space = ndim + 1, range(ndim)
+    images = (0, last, *(d + 1 for d in space))
+    return lax.ConvDimensionNumbers(images, (last, ndim, *space), images)
+
+
+def place(y: Array, out_spec: Sequence[int]) -> Array:
     """y with logical order (batch, feature, *spatial) in the order of `out_spec`."""
     return y.transpose(tuple(np.argsort(out_spec)))
 
@@ -211,7 +218,7 @@ def forward_view(spec: ConvSpec) -> View:
         return x, w
 
     def give(y: Array) -> Array:
-        return _place(jnp.moveaxis(y, -1, 1), dn.out_spec)
+        return place(jnp.moveaxis(y, -1, 1), dn.out_spec)
 
     return View(form, bring, give)
 
@@ -264,7 +271,7 @@ def weight_view(spec: ConvSpec) -> View:
         if examples > 1:  # (examples, *K, C, O) -> (*K, C, examples*O)
             w = _merge(jnp.moveaxis(w, 0, -2), w.ndim - 2)
         *k, c, o = range(w.ndim)
-        return _place(w.transpose(c, o, *k), dn.out_spec)
+        return place(w.transpose(c, o, *k), dn.out_spec)
 
     return View(form, bring, give)
 

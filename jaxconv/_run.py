@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxconv._choose import Choice, real_spec, view_of
+from jaxconv._form import channels_last, place
 from jaxconv._methods import METHODS
 from jaxconv._spec import ConvSpec
 
@@ -38,8 +39,6 @@ def run_lax(lhs: Array, rhs: Array, *, spec: ConvSpec) -> Array:
     a program; in a loop's body, and in every other computation, it does not.
     """
     x, w, y = spec.dimension_numbers
-    space = range(spec.ndim)
-    images = (0, spec.ndim + 1, *(d + 1 for d in space))
     result = lax.conv_general_dilated(
         lhs.transpose(x[0], *x[2:], x[1]),
         rhs.transpose(*w[2:], w[1], w[0]),
@@ -47,16 +46,13 @@ def run_lax(lhs: Array, rhs: Array, *, spec: ConvSpec) -> Array:
         spec.padding,
         spec.lhs_dilation,
         spec.rhs_dilation,
-        lax.ConvDimensionNumbers(images, (spec.ndim + 1, spec.ndim, *space), images),
+        channels_last(spec.ndim),
         feature_group_count=spec.feature_group_count,
         batch_group_count=spec.batch_group_count,
         precision=spec.precision,
         preferred_element_type=spec.preferred_element_type,
     )
-    back = [0] * result.ndim
-    for now, then in enumerate((y[0], *y[2:], y[1])):
-        back[then] = now
-    return result.transpose(back)
+    return place(jnp.moveaxis(result, -1, 1), y)
 
 
 def _real(lhs: Array, rhs: Array, spec: ConvSpec, choice: Choice) -> Array:

@@ -15,7 +15,7 @@ from jaxconv.cli.bench.layers import LAYERS, Layer
 from jaxconv.cli.bench.networks import NETWORKS
 from jaxconv.cli.bench.networks_jax import network_step
 from jaxconv.cli.bench.reports import REPORTS
-from jaxconv.cli.bench.run import Case, Result, cases, geometric_mean, summary
+from jaxconv.cli.bench.run import Case, Result, _difference, cases, geometric_mean, summary
 from jaxconv.cli.bench.timing import Timing, compare, measure, training_step
 
 needs_torch = pytest.mark.skipif(
@@ -253,3 +253,10 @@ def test_mistakes_end_with_one_sentence_and_code_2(options, message, capsys):
     told = capsys.readouterr().err
     assert message in told
     assert told.startswith("jaxconv bench: ") and told.count("\n") == 1
+
+
+def test_differences_count_by_output_but_not_rounding():
+    ones, zeros = np.ones(3), np.zeros(3)
+    assert _difference((ones, zeros), (ones, zeros)) == _difference(zeros, zeros) == 0
+    assert _difference((ones, 1e-3 * ones), (ones, 2e-3 * ones)) == pytest.approx(0.5)
+    assert _difference((ones, -1e-12 * ones), (ones, 1e-12 * ones)) < 1e-5

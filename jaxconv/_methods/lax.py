@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxconv._form import Form
+from jaxconv._form import Form, channels_last
 from jaxconv._methods._base import Method
 from jaxconv._spec import dilated
 
@@ -25,8 +25,6 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     x, w and y have channels last here, wherever they lie in memory: the one order that XLA has
     fast paths for outside the top level of a program.
     """
-    *space, c, o = range(w.ndim)
-    images = (0, form.ndim + 1, *range(1, form.ndim + 1))
     return lax.conv_general_dilated(
         x,
         w,
@@ -34,7 +32,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         form.padding,
         form.lhs_dilation,
         form.dilation,
-        lax.ConvDimensionNumbers(images, (o, c, *space), images),
+        channels_last(form.ndim),
         feature_group_count=form.groups,
         **_params(form),
     )
@@ -57,7 +55,6 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         )
     ]
     last = form.ndim + 1
-    images = (0, last, *range(1, last))
     w = lax.conv_general_dilated(
         jnp.swapaxes(x, 0, last),
         jnp.moveaxis(y, 0, last - 1),
@@ -65,7 +62,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         padding,
         form.lhs_dilation,
         form.strides,
-        lax.ConvDimensionNumbers(images, (last, last - 1, *range(form.ndim)), images),
+        channels_last(form.ndim),
         batch_group_count=form.groups,
         **_params(form),
     )

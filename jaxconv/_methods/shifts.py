@@ -108,10 +108,14 @@ def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -
     ]
 
 
+def spares_padding(form: Form) -> bool:
+    """Whether there is padding, and the terms are few enough to do without a padded copy."""
+    return form.taps * form.in_channels <= MASKED_TERMS and not form.plain
+
+
 def masks(form: Form) -> bool:
-    """Whether the taps are few enough for masked loads, and there is padding to save."""
-    few = form.taps * form.in_channels <= MASKED_TERMS
-    return few and set(form.strides) == {1} and set(form.padding) != {(0, 0)}
+    """Whether the padding is read by masked loads."""
+    return spares_padding(form) and set(form.strides) == {1}
 
 
 def _blocks(form: Form) -> tuple[int, int]:
@@ -177,7 +181,7 @@ def _last(x: Array, w: Array, form: Form) -> Array:
     size = math.prod(form.x_shape) * form.dtype.itemsize
     if masks(form):
         y = add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
-    elif size >= LARGE and form.taps * form.in_channels <= MASKED_TERMS and not form.plain:
+    elif size >= LARGE and spares_padding(form):
         y = _edges_apart(x, w, form)
     else:
         y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)

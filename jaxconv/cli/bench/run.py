@@ -31,6 +31,9 @@ from jaxconv.cli.bench.timing import (
 from jaxconv.cli.bench.torch_worker import TorchContender, TorchWorker
 
 TABLES = ("layers", "networks", "reports")
+# An output whose largest entry is below this part of the largest of all is rounding: the gradient
+# of a shift that the next normalisation takes away is 0, and comes out as 1e-10.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -218,21 +221,17 @@ def run_case(case: Case, worker: TorchWorker | None, rounds: int) -> Result:
     return Result(case, timings, difference, notes)
 
 
-# An output whose largest entry is below this part of the largest of all is rounding: the gradient
-# of a shift that the next normalisation takes away is 0, and comes out as 1e-10.
-ROUNDING = 1e-6
-
-
 def _difference(ours: Any, theirs: Any) -> float:
     """Largest difference over the largest value, the worst of all outputs."""
     a, b = ([np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(t)] for t in (ours, theirs))
     sizes = [np.abs(array).max(initial=0) for array in b]
     least = ROUNDING * max(sizes)
-    return max(
-        float(np.abs(one - other).max(initial=0) / max(size, least))
+    differences = (
+        float(np.abs(one - other).max() / max(size, least))
         for one, other, size in zip(a, b, sizes, strict=True)
         if size > 0
     )
+    return max(differences, default=0.0)
 
 
 def run(chosen: Sequence[Case], worker: TorchWorker | None, rounds: int) -> Iterator[Result]:

@@ -35,7 +35,7 @@ KINDS = (
     "dilated",
 )
 CHANNELS = (8, 12, 16, 24, 32, 48, 64, 72, 96, 128, 144, 160, 192, 256, 320, 384, 512)
-NARROW = (1, 1, 2, 3, 3, 4, 6, 8, 10, 12, 16, 16, 20, 32)
+NARROW_CHANNELS = (1, 1, 2, 3, 3, 4, 6, 8, 10, 12, 16, 16, 20, 32)
 SIZES = (7, 8, 10, 14, 16, 20, 28, 32, 40, 48, 56, 64, 80, 112, 128)
 MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
@@ -44,7 +44,10 @@ CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
 
 
 class Layer(NamedTuple):
-    """One layer: what it is, and its convolution as `lax.conv_general_dilated` takes it."""
+    """One layer: what it is, and its convolution as `lax.conv_general_dilated` takes it.
+
+    It is padded by `pad` on both sides of each dimension in which its kernel is longer than 1.
+    """
 
     kind: str
     layout: str
@@ -128,7 +131,7 @@ def _draw(rng: random.Random) -> Layer:
             rng.choice((28, 64, 96, 160)),
         )
     elif kind == "narrow":
-        c_in, c_out = rng.choice(NARROW), rng.choice(NARROW)
+        c_in, c_out = rng.choice(NARROW_CHANNELS), rng.choice(NARROW_CHANNELS)
         k, stride = rng.choice((3, 3, 3, 5, 5, 7)), rng.choice((1, 1, 1, 2))
     elif kind == "line":
         ndim, k = rng.choice((2, 3)), rng.choice((3, 3, 5, 7))
