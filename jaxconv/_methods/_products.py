@@ -21,20 +21,6 @@ def over_rows(a: Array, b: Array, precision: Any = None) -> Array:
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=precision)
 
 
-def add_up(block, acc: Array, size: int, *arrays: Array) -> Array:
-    """acc plus block(...) of every `size` examples of the arrays, in a loop; the rest last."""
-    batch = arrays[0].shape[0]
-    whole = batch // size
-    if whole == 1:
-        acc = block(acc, *(a[:size] for a in arrays))
-    elif whole > 1:
-        stacked = tuple(a[: whole * size].reshape(whole, size, *a.shape[1:]) for a in arrays)
-        acc, _ = lax.scan(lambda acc, part: (block(acc, *part), None), acc, stacked)
-    if batch % size:
-        acc = block(acc, *(a[whole * size :] for a in arrays))
-    return acc
-
-
 def zeros(rows: int, columns: int, like: Array) -> Array:
     """An accumulator."""
     return jnp.zeros((rows, columns), like.dtype)

@@ -22,6 +22,7 @@ from jax import Array
 from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
+from jaxconv._methods._loop import Index, join, part
 
 # Each block of groups is compiled by itself.
 MOST_BLOCKS = 16
@@ -64,27 +65,41 @@ def of_diagonal(w: Array, size: int) -> Array:
     return jnp.stack(parts, 2).reshape(*kernel, c // size, o)
 
 
+def in_memory(form: Form) -> int:
+    """The axis of an image's channels as it lies in memory, which is how a loop reads it."""
+    return 1 if form.layout == "first" else -1
+
+
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the blocks' results side by side."""
     one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
-    parts = []
-    for i in range(count):
-        kernel = w[..., i * o : (i + 1) * o]
+    axis = in_memory(form)
+    x = jnp.moveaxis(x, -1, axis)
+
+    def block(i: Index) -> Array:
+        kernel = part(w, i, o, -1)
         kernel = kernel if size == 1 else diagonal(kernel, size)
-        parts.append(_inner.conv_form(x[..., i * c : (i + 1) * c], kernel, one))
-    return jnp.concatenate(parts, -1)
+        y = _inner.conv_form(jnp.moveaxis(part(x, i, c, axis), axis, -1), kernel, one)
+        return jnp.moveaxis(y, -1, axis)
+
+    return jnp.moveaxis(join(count, block, axis), axis, -1)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w: the blocks' weight gradients side by side."""
     one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
-    parts = []
-    for i in range(count):
-        part = _inner.weight_form(x[..., i * c : (i + 1) * c], y[..., i * o : (i + 1) * o], one)
-        parts.append(part if size == 1 else of_diagonal(part, size))
-    return jnp.concatenate(parts, -1)
+    axis = in_memory(form)
+    x, y = jnp.moveaxis(x, -1, axis), jnp.moveaxis(y, -1, axis)
+
+    def block(i: Index) -> Array:
+        xs = jnp.moveaxis(part(x, i, c, axis), axis, -1)
+        ys = jnp.moveaxis(part(y, i, o, axis), axis, -1)
+        kernel = _inner.weight_form(xs, ys, one)
+        return kernel if size == 1 else of_diagonal(kernel, size)
+
+    return join(count, block, -1)
 
 
 def supports(form: Form, together: bool) -> str | None:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv._form import Form
+from jaxconv._form import Form, pad_positions
 from jaxconv._methods._base import Method
 
 # Terms in one fused loop: more compile slowly, and their pointers leave the registers.
@@ -174,22 +174,28 @@ def _first(x: Array, w: Array, form: Form) -> Array:
     return jnp.moveaxis(y, 1, -1)
 
 
+def _by_channel(x: Array, form: Form) -> Array:
+    """x (N, *S, G*C) as (N, *S, C, G)."""
+    return jnp.swapaxes(x.reshape(*x.shape[:-1], form.groups, form.in_channels), -1, -2)
+
+
 def _last(x: Array, w: Array, form: Form) -> Array:
     """Channels last: x as (N, *S, C, G), y as (N, *S_out, O, G); the lanes are the groups."""
-    x = jnp.swapaxes(x.reshape(*x.shape[:-1], form.groups, form.in_channels), -1, -2)
     w = jnp.swapaxes(w, -1, -2)
     size = math.prod(form.x_shape) * form.dtype.itemsize
     if masks(form):
+        x = _by_channel(x, form)
         y = add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
     elif size >= LARGE and spares_padding(form):
         y = _edges_apart(x, w, form)
     else:
         y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)
+    y = y.reshape(*form.y_shape[:-1], form.out_channels, form.groups)
     return jnp.swapaxes(y, -1, -2).reshape(form.y_shape)
 
 
 def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, ...]) -> Array:
-    """The outputs from `low` up to `high`, from the part of x that they see."""
+    """The outputs from `low` up to `high`, (N, *S_out, O*G), from the part of x that they see."""
     part, padding = [slice(None)], []
     for a, b, n, (lo, _), k, d, s in zip(
         low,
@@ -202,15 +208,15 @@ def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, 
         strict=True,
     ):
         begin, end = a * s - lo, (b - 1) * s - lo + (k - 1) * d + 1
-        padding.append((max(0, -begin), max(0, end - n)))
+        padding.append((max(0, -begin), max(0, end - n), 0))
         kept = slice(min(max(0, begin), n), max(0, min(n, end)))
         if kept.stop <= kept.start:  # nothing but padding
-            kept, padding[-1] = slice(0, 1), (-1, end - begin)
+            kept, padding[-1] = slice(0, 1), (-1, end - begin, 0)
         part.append(kept)
-    config = [(0, 0, 0), *((a, b, 0) for a, b in padding), (0, 0, 0), (0, 0, 0)]
-    x = lax.pad(x[tuple(part)], jnp.zeros((), x.dtype), config)
+    x = _by_channel(pad_positions(x[tuple(part)], padding, form.layout), form)
     size = tuple(b - a for a, b in zip(low, high, strict=True))
-    return _total(x, w, dataclasses.replace(form, out_spatial=size), 1, 1 + form.ndim)
+    y = _total(x, w, dataclasses.replace(form, out_spatial=size), 1, 1 + form.ndim)
+    return y.reshape(*y.shape[: 1 + form.ndim], -1)
 
 
 def _edges_apart(x: Array, w: Array, form: Form) -> Array:
@@ -231,14 +237,14 @@ def _edges_apart(x: Array, w: Array, form: Form) -> Array:
         return _box(x, w, form, (0,) * form.ndim, form.out_spatial)
     y = _box(x, w, form, tuple(low), tuple(high))
     around = [(a, out - b, 0) for a, b, out in zip(low, high, form.out_spatial, strict=True)]
-    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *around, (0, 0, 0), (0, 0, 0)])
+    y = pad_positions(y, around, form.layout)
     begin, end = [0] * form.ndim, list(form.out_spatial)
     for i in range(form.ndim):
         for a, b in ((0, low[i]), (high[i], form.out_spatial[i])):
             if a < b:
                 begin[i], end[i] = a, b
                 edge = _box(x, w, form, tuple(begin), tuple(end))
-                y = lax.dynamic_update_slice(y, edge, (0, *begin, 0, 0))
+                y = lax.dynamic_update_slice(y, edge, (0, *begin, 0))
         begin[i], end[i] = low[i], high[i]
     return y
 

@@ -22,7 +22,8 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form, turned_back, turned_form
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import add_up, zeros
+from jaxconv._methods._loop import add_up
+from jaxconv._methods._products import zeros
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20

@@ -1,0 +1,52 @@
+"""Loops over parts of an array that leave nothing to copy.
+
+What a loop reads must lie in memory in plain order, and a result that is put together in a loop is
+written in place. So parts are cut out of the array as it is, inside the loop: stacking them for
+`lax.scan` by a reshape makes an axis of size 1 where a part is one example, and XLA copies all of
+the array to give that axis a stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Index = Array | int
+
+
+def part(x: Array, number: Index, size: int, axis: int = 0) -> Array:
+    """Part `number` of x, of `size` entries along an axis."""
+    return lax.dynamic_slice_in_dim(x, number * size, size, axis)
+
+
+def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:
+    """block(0), block(1), ... side by side along an axis."""
+    if count == 1:
+        return block(0)
+    one = jax.eval_shape(block, 0)
+    axis %= len(one.shape)
+    size = one.shape[axis]
+    whole = jnp.zeros((*one.shape[:axis], count * size, *one.shape[axis + 1 :]), one.dtype)
+
+    def put(i: Index, y: Array) -> Array:
+        return lax.dynamic_update_slice_in_dim(y, block(i), i * size, axis)
+
+    return lax.fori_loop(0, count, put, whole)
+
+
+def add_up(block: Callable[..., Array], acc: Array, size: int, *arrays: Array) -> Array:
+    """acc, taken through block(acc, ...) for every `size` examples of the arrays; the rest last."""
+    batch = arrays[0].shape[0]
+    whole = batch // size
+    if whole == 1:
+        acc = block(acc, *(a[:size] for a in arrays))
+    elif whole > 1:
+        acc = lax.fori_loop(
+            0, whole, lambda i, acc: block(acc, *(part(a, i, size) for a in arrays)), acc
+        )
+    if batch % size:
+        acc = block(acc, *(a[whole * size :] for a in arrays))
+    return acc
