@@ -118,26 +118,21 @@ def _last(x: Array, y: Array, form: Form) -> Array:
 def _first(x: Array, y: Array, form: Form) -> Array:
     """Channels first: for each column tap (G, C, O, *K[:-1], W) accumulators, runs of rows."""
     n, ndim, stride, width = form.batch, form.ndim, form.strides, form.out_spatial[-1]
-    pairs = tuple(c for c in (form.in_channels, form.out_channels) if c > 1)
-    inputs = tuple(form.in_channels if i == 0 else 1 for i in range(2))
-    outputs = tuple(form.out_channels if i == 1 else 1 for i in range(2))
-    keep = [c > 1 for c in (form.in_channels, form.out_channels)]
+    channels = (form.in_channels, form.out_channels)
+    pairs = tuple(c for c in channels if c > 1)
     x = pad_rows(jnp.moveaxis(x, -1, 1), form, 2)
-    x = x.reshape(
-        n, form.groups, *(c for c, k in zip(inputs, keep, strict=True) if k), *x.shape[2:]
-    )
     y = jnp.moveaxis(y, -1, 1)
-    y = y.reshape(
-        n, form.groups, *(c for c, k in zip(outputs, keep, strict=True) if k), *form.out_spatial
-    )
     lead = 1 + len(pairs)  # axes before the spatial ones, of one image
+    # What the loop reads has no axis of size 1; a part of it gets those that it needs.
+    inputs = (form.groups, *(c if i == 0 else 1 for i, c in enumerate(channels) if c > 1))
+    outputs = (form.groups, *(c if i == 1 else 1 for i, c in enumerate(channels) if c > 1))
     columns = [k * form.dilation[-1] for k in range(form.kernel[-1])]
     most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
     thin = (slice(None),) * lead + tuple(slice(None, None, d) for d in form.dilation[:-1])
 
     def of_image(a: Array, image: Array, begin: list, size: list) -> Array:
-        start = (image, *(0,) * lead, *begin)
-        return lax.dynamic_slice(a, start, (1, *a.shape[1 : 1 + lead], *size))[0]
+        seen = lax.dynamic_slice(a, (image, 0, *begin), (1, a.shape[1], *size))
+        return seen.reshape(*(inputs if a is x else outputs), *size)
 
     def across(a: Array, column: int, size: int) -> Array:
         return lax.slice_in_dim(
@@ -163,10 +158,9 @@ def _first(x: Array, y: Array, form: Form) -> Array:
         tails = [0.0] * len(columns)
         if rest:
             begin = (width - rest) * stride[0]
-            tails = [
-                jnp.sum(across(x, begin + c, rest) * y[..., width - rest :], axis=(0, -1))
-                for c in columns
-            ]
+            x_end = x.reshape(n, *inputs, -1)
+            y_end = y.reshape(n, *outputs, -1)[..., width - rest :]
+            tails = [jnp.sum(across(x_end, begin + c, rest) * y_end, axis=(0, -1)) for c in columns]
     else:
         *outer, rows = form.out_spatial[:-1]
         reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)][:-1]
