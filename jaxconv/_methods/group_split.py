@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
@@ -24,7 +25,7 @@ from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part
 
-# Each block of groups is compiled by itself.
+# Channels first, each block of groups is compiled by itself.
 MOST_BLOCKS = 16
 # Channels that a block should have, and the most groups in it: it does so many times the work.
 WIDTH, MOST_IN_BLOCK = 16, 8
@@ -65,41 +66,40 @@ def of_diagonal(w: Array, size: int) -> Array:
     return jnp.stack(parts, 2).reshape(*kernel, c // size, o)
 
 
-def in_memory(form: Form) -> int:
-    """The axis of an image's channels as it lies in memory, which is how a loop reads it."""
-    return 1 if form.layout == "first" else -1
+def side_by_side(block: Callable[[Index], Array], count: int, form: Form) -> Array:
+    """The blocks' results along the last axis.
+
+    In a loop, which is compiled once. Not so channels first: what the loop writes must lie in plain
+    order, and the blocks took 1.3 to 2 times as long.
+    """
+    if form.layout == "first":
+        return jnp.concatenate([block(i) for i in range(count)], -1)
+    return join(count, block, -1)
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the blocks' results side by side."""
     one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
-    axis = in_memory(form)
-    x = jnp.moveaxis(x, -1, axis)
 
     def block(i: Index) -> Array:
         kernel = part(w, i, o, -1)
         kernel = kernel if size == 1 else diagonal(kernel, size)
-        y = _inner.conv_form(jnp.moveaxis(part(x, i, c, axis), axis, -1), kernel, one)
-        return jnp.moveaxis(y, -1, axis)
+        return _inner.conv_form(part(x, i, c, -1), kernel, one)
 
-    return jnp.moveaxis(join(count, block, axis), axis, -1)
+    return side_by_side(block, count, form)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w: the blocks' weight gradients side by side."""
     one, size, count = blocks(form)
     c, o = one.in_channels, one.out_channels
-    axis = in_memory(form)
-    x, y = jnp.moveaxis(x, -1, axis), jnp.moveaxis(y, -1, axis)
 
     def block(i: Index) -> Array:
-        xs = jnp.moveaxis(part(x, i, c, axis), axis, -1)
-        ys = jnp.moveaxis(part(y, i, o, axis), axis, -1)
-        kernel = _inner.weight_form(xs, ys, one)
+        kernel = _inner.weight_form(part(x, i, c, -1), part(y, i, o, -1), one)
         return kernel if size == 1 else of_diagonal(kernel, size)
 
-    return join(count, block, -1)
+    return side_by_side(block, count, form)
 
 
 def supports(form: Form, together: bool) -> str | None:
