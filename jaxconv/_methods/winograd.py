@@ -99,10 +99,10 @@ def input_tiles(x: Array, tiles: tuple[int, int], m: int) -> Array:
     x = x.reshape(n, th + 1, m, width * c)
     rows = [x[:, :th, i] for i in range(m)] + [x[:, 1:, i] for i in range(2)]
     x = lax.optimization_barrier(jnp.stack(mixed(b, rows)))
-    x = x.reshape(m + 2, 1, n, th, tw + 1, m, c)
+    x = x.reshape(m + 2, n, th, tw + 1, m, c)
     columns = [x[..., :tw, j, :] for j in range(m)] + [x[..., 1:, j, :] for j in range(2)]
-    weights = b.T.reshape(m + 2, 1, m + 2, 1, 1, 1, 1)
-    terms = (part * weight for part, weight in zip(columns, weights, strict=True))
+    weights = b.T.reshape(m + 2, m + 2, 1, 1, 1, 1)
+    terms = (part[:, None] * weight for part, weight in zip(columns, weights, strict=True))
     return functools.reduce(jnp.add, terms)
 
 
