@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array, lax
 
 
@@ -19,8 +18,3 @@ def over_rows(a: Array, b: Array, precision: Any = None) -> Array:
     if a.shape[1] > b.shape[1]:
         return lax.optimization_barrier(over_rows(b, a, precision)).T
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())), precision=precision)
-
-
-def zeros(rows: int, columns: int, like: Array) -> Array:
-    """An accumulator."""
-    return jnp.zeros((rows, columns), like.dtype)

@@ -18,6 +18,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
+from jaxconv._methods._loop import join
 from jaxconv._methods.shifts import pad_rows, window
 
 MOST_TAPS = 64
@@ -69,8 +70,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         zeros = jnp.zeros((groups, form.taps * form.in_channels, form.out_channels), x.dtype)
         return lax.fori_loop(0, form.batch, lambda i, w: w + product(i, part), zeros)
 
-    w = of_part(0) if parts == 1 else lax.map(of_part, jnp.arange(parts))
-    w = jnp.moveaxis(w.reshape(form.groups, -1, form.out_channels), 0, 1)  # (K*C, G, O)
+    w = jnp.moveaxis(join(parts, of_part), 0, 1)  # (K*C, G, O)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 

@@ -14,7 +14,7 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxconv._form import Form
+from jaxconv._form import Form, pad_positions
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
 
@@ -40,16 +40,12 @@ def flat(form: Form) -> Form:
 
 def slices(x: Array, form: Form) -> Array:
     """x (N, D, H, W, C) as (N*D_out, H, W, kD*C): what the depth taps see, side by side."""
-    lo, hi = form.padding[0]
-    shape = x.shape[2:]
-    x = x.reshape(*x.shape[:2], -1) if form.layout == "last" else x  # slices as long runs
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (lo, hi, 0), *[(0, 0, 0)] * (x.ndim - 2)])
+    x = pad_positions(x, [(*form.padding[0], 0), (0, 0, 0), (0, 0, 0)], form.layout)
     reach = (form.out_spatial[0] - 1) * form.strides[0] + 1
     seen = [
         lax.slice_in_dim(x, k * form.dilation[0], k * form.dilation[0] + reach, form.strides[0], 1)
         for k in range(form.kernel[0])
     ]
-    seen = [part.reshape(*part.shape[:2], *shape) for part in seen]
     stacked = seen[0] if len(seen) == 1 else jnp.concatenate(seen, axis=-1)
     return stacked.reshape(-1, *stacked.shape[2:])
 

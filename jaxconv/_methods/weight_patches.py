@@ -23,7 +23,6 @@ from jaxconv import _compat
 from jaxconv._form import Form, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import add_up
-from jaxconv._methods._products import zeros
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
@@ -92,7 +91,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
             acc = part(acc, x, y, 0, rows)
         return part(acc, x, y, whole * rows, rest) if rest else acc
 
-    acc = zeros(form.taps * form.in_channels, form.out_channels, x)
+    acc = jnp.zeros((form.taps * form.in_channels, form.out_channels), x.dtype)
     w = add_up(block, acc, images, x, y)
     w = w.reshape(*form.kernel[::-1], form.in_channels, form.out_channels)
     dims = range(form.ndim)
