@@ -26,6 +26,11 @@ from jaxconv._methods._base import Method
 # Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
 # few; a dense convolution is narrow; it is slim; an input is an image.
 FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
+# Where XLA's first library for convolutions keeps to one core (JAX 0.10): a row of outputs is one
+# tile of up to so many positions and channels, or up to so many multiply-adds. See docs/xla.md.
+TILE, ROW_MACS = 64, 3e6
+# What is added to a class, the last first if nothing was measured for it.
+SUFFIXES = ("-strided", "-serial")
 
 
 def features(form: Form, tile: int = 1) -> tuple[float, ...]:
@@ -65,8 +70,19 @@ def category(form: Form) -> str:
         name = "narrow" if fewest <= NARROW else "slim" if fewest <= SLIM else "dense"
     if max(form.lhs_dilation) > 1:
         name += "-dilated"
+    elif serial(form) and name in ("dense", "slim", "narrow", "stem"):
+        name += "-serial"
     strided = max(form.strides) > 1 and form.taps > 1
     return f"{name}-strided" if strided else name
+
+
+def serial(form: Form) -> bool:
+    """Whether XLA's first library for convolutions would keep `form` to one core."""
+    if form.kind != "forward" or form.ndim != 2 or form.groups > 1:
+        return False
+    wide = form.out_spatial[-1]
+    macs = wide * form.out_channels * form.in_channels * form.taps
+    return max(wide, form.out_channels) <= TILE or macs < ROW_MACS
 
 
 def row(method: str, form: Form) -> str:
@@ -80,10 +96,17 @@ def generation() -> str:
     return "0.12" if _compat.JAX_VERSION >= (0, 12) else "0.10"
 
 
-def estimate(method: Method, form: Form) -> float | None:
-    """Seconds that `method` takes for `form`, or None if nothing was measured for its like."""
-    rows, name = COEFFICIENTS[generation()], row(method.name, form)
-    coefficients = rows.get(name, rows.get(name.removesuffix("-strided")))
+def estimate(method: Method, form: Form, version: str | None = None) -> float | None:
+    """Seconds that `method` takes for `form`, or None if nothing was measured for its like.
+
+    `version` is a generation of JAX; that of the JAX that runs, if there is none.
+    """
+    rows, name = COEFFICIENTS[version or generation()], row(method.name, form)
+    coefficients = rows.get(name)
+    for suffix in SUFFIXES:
+        if coefficients is None:
+            name = name.removesuffix(suffix)
+            coefficients = rows.get(name)
     if coefficients is None:
         return None
     seconds = sum(a * b for a, b in zip(coefficients, features(form, method.tile), strict=True))

@@ -34,6 +34,8 @@ CASES = {
     "padded, strided": (2, 1, 2, 3, (8, 9), (3, 3), (2, 1), ((2, 0), (0, 3)), (1, 1), (1, 1)),
     "cropped, dilated": (1, 1, 2, 3, (10, 9), (2, 3), (1, 2), ((-1, 2), (0, -2)), (2, 1), (1, 1)),
     "winograd's": (4, 1, 9, 10, (9, 6), (3, 3), (1, 1), ((1, 1), (0, 2)), (1, 1), (1, 1)),
+    "many channels": (2, 1, 8, 18, (7, 6), (3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1), (1, 1)),
+    "many, dilated": (3, 1, 18, 9, (9, 8), (3, 3), (1, 2), ((2, 1), (3, 2)), (2, 3), (1, 1)),
     "pointwise": (2, 1, 6, 4, (7, 5), (1, 1), (2, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
     "pointwise, large": (2, 1, 3, 4, (9, 11), (1, 1), (1, 1), ((0, 1), (1, 0)), (1, 1), (1, 1)),
     "pointwise, grouped": (2, 3, 2, 4, (5, 4), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
@@ -116,6 +118,21 @@ def test_winograd_by_images_and_by_bands_of_rows(block, layout, monkeypatch):
     assert winograd.block_of(form, 4) == ((1, 2) if block == 1 << 12 else (1, 6))
     methods = [METHODS[name] for name in ("lax", "winograd2", "winograd4")]
     check(form, np.random.default_rng(0), methods)
+
+
+def test_an_extra_row_is_not_computed_by_xlas_first_library():
+    f32 = np.dtype(np.float32)
+    ones, pads = (1, 1), ((1, 1), (1, 1))
+    sizes = (2, 1, 32, 32, (14, 14), (3, 3), (14, 14), ones, pads, ones, ones)
+    form = Form("forward", *sizes, "last", False, f32, f32)
+
+    def text(method):
+        run = jax.jit(lambda x, w: METHODS[method].forward(x, w, form))
+        return run.lower(jnp.zeros(form.x_shape), jnp.zeros(form.w_shape)).compile().as_text()
+
+    if "ynn_fusion" not in text("lax"):
+        pytest.skip("this XLA has no YNNPACK")
+    assert "ynn_fusion" not in text("extra_row")
 
 
 def random_form(rng):

@@ -9,9 +9,9 @@ import pytest
 
 from jaxconv._choose import best_for
 from jaxconv._form import Form
-from jaxconv._methods import patches, pointwise, weight_patches
+from jaxconv._methods import patches, pointwise, weight_lines, weight_patches
 
-METHODS = [pointwise.METHOD, patches.METHOD, weight_patches.METHOD]
+METHODS = [pointwise.METHOD, patches.METHOD, weight_patches.METHOD, weight_lines.METHOD]
 
 
 def form_of(batch, spatial, channels, kernel, strides, padding, dilation, layout, lhs=None):
@@ -38,6 +38,11 @@ CASES = {
     "3x2 stride, dilation": (2, (11, 10), (2, 3), (3, 2), (2, 1), ((2, 1), (0, 3)), (1, 3)),
     "crop, pads over the kernel": (2, (8, 9), (2, 3), (2, 3), (1, 2), ((-1, 4), (5, -2)), (1, 1)),
     "dilated x": (2, (5, 4), (2, 3), (3, 3), (2, 1), ((1, 2), (1, 0)), (1, 1), (2, 3)),
+    "wide": (5, (9, 7), (4, 18), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "wide, stride, dilation": (2, (13, 12), (3, 17), (3, 2), (3, 2), ((2, 1), (0, 3)), (2, 3)),
+    "wide, cropped": (2, (8, 9), (2, 19), (2, 3), (1, 2), ((-1, 4), (5, -2)), (1, 1)),
+    "wide input": (3, (7, 8), (20, 3), (3, 2), (1, 1), ((2, 0), (1, 2)), (1, 2)),
+    "wide 1-D": (3, (23,), (2, 18), (4,), (2,), ((2, 1),), (1,)),
     "3-D": (2, (5, 4, 6), (2, 3), (3, 2, 3), (1, 2, 1), ((1, 1), (0, 1), (1, 0)), (1, 1, 2)),
 }
 
@@ -97,6 +102,16 @@ def test_against_direct_sum(method, case, layout, monkeypatch):
         close(run(method, form)(x, y), want)
 
 
+@pytest.mark.parametrize("positions", [3, 8, 25, 1 << 20])
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("wide")])
+def test_lines_in_blocks_of_rows_and_columns(case, positions, monkeypatch):
+    """Blocks of some columns of a row, of rows with a rest, and of whole images."""
+    form = case_form(case)
+    monkeypatch.setattr(weight_lines, "POSITIONS", positions)
+    x, y = data(form)
+    close(run(weight_lines.METHOD, form)(x, y), direct(x, y, form))
+
+
 @pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("case", ["1x1", "2x3 tiles, rest cropped", "3x3"])
 def test_vmapped(case, layout):
@@ -118,14 +133,16 @@ def test_float64_and_out_dtype():
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
 
 
-def test_rows_that_no_window_sees_do_not_spread_nan(monkeypatch):
+@pytest.mark.parametrize("method", [weight_patches.METHOD, weight_lines.METHOD])
+def test_rows_that_no_window_sees_do_not_spread_nan(method, monkeypatch):
     """The last row is beyond the stride's reach; the blocks of rows leave a rest."""
-    form = form_of(1, (8, 6), (2, 3), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")
-    monkeypatch.setattr(weight_patches, "BLOCK", 2 * 18 * 6)
+    form = form_of(1, (12, 6), (2, 18), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")
+    monkeypatch.setattr(weight_patches, "BLOCK", 3 * 18 * 6)
+    monkeypatch.setattr(weight_lines, "POSITIONS", 3 * 6)
     x, y = data(form)
     want = direct(x, y, form)
-    x[:, 7] = np.nan
-    close(run(weight_patches.METHOD, form)(x, y), want)
+    x[:, 11] = np.nan
+    close(run(method, form)(x, y), want)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)

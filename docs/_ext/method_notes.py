@@ -82,6 +82,16 @@ NOTES = {
         "$P K C O$ multiply-adds in one product a block, after $P K C$ numbers are copied within the cache.",
         "Weight gradients of dense layers with few channels, whose products tap by tap would be small.",
     ),
+    "weight_lines": Note(
+        "weight-gradient", "Each row of the left matrix begins one number further along the line.",
+        "$P K C O$ multiply-adds in one convolution a block, which reads the line where it lies.",
+        "Weight gradients of dense layers on large images, 3×3 and the like.",
+    ),
+    "extra_row": Note(
+        "padding", "Padding of one more row gives one more row of outputs, which is dropped.",
+        "lax's own, and a row.",
+        "Dense layers that XLA's first library would compute on one core.",
+    ),
     "winograd2": Note(
         "winograd", "One dimension, two outputs. In two dimensions 16 multiplications make 4 outputs, not 36.",
         "$P C O \\cdot 4$ multiply-adds instead of $P C O \\cdot 9$, and the transforms of all tiles, $4 P C$ and $4 P O$ numbers.",

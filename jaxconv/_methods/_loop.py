@@ -22,6 +22,13 @@ def part(x: Array, number: Index, size: int, axis: int = 0) -> Array:
     return lax.dynamic_slice_in_dim(x, number * size, size, axis)
 
 
+def even_part(size: int, most: int) -> int:
+    """The largest divisor of `size` up to `most`, or `most` where that is under half of it."""
+    most = max(1, min(size, most))
+    best = max(d for d in range(1, most + 1) if size % d == 0)
+    return best if 2 * best >= most else most
+
+
 def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:
     """block(0), block(1), ... side by side along an axis."""
     if count == 1:

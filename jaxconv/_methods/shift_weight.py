@@ -5,8 +5,8 @@ everything once a tap, on one core, without vectors. Here a loop carries wide ac
 each step adds products of slices (a fused, vectorised, parallel loop of multiply-adds); what is
 left is added up once at the end.
 
-  channels last:  an accumulator for each image, tap and group (N, *K, G). A step takes a run of
-      positions; each adds (the window at the position) * (y there).
+  channels last:  an accumulator for each tap and group (*K, G). A step takes a run of positions;
+      each adds (the window at the position) * (y there).
   channels first: an accumulator for each group, pair of channels, tap and column
       (G, C, O, *K, W). A step takes the rows of an image; each adds (the rows of x under it,
       shifted) * (the row of y). In 1-D the rows are blocks of the signal.
@@ -23,7 +23,6 @@ import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
@@ -34,8 +33,9 @@ from jaxconv._methods.shifts import add_up, pad_rows
 MOST_TERMS = 64
 # Terms of all loops of a step, which is what the compile time goes with.
 MOST_IN_STEP = 448
-# Positions of a run, channels last.
-RUN = 32
+# Positions of a run, channels last: two pointers each, as many as there are registers for. Rows of a
+# run, channels first, where a pointer is good for a row.
+RUN, ROWS = 7, 28
 # Elements of a block, the row of a 1-D signal that lies channels first.
 BLOCK = 64
 # Channels of a group (input times output): from here on products are faster.
@@ -77,42 +77,43 @@ def _unravel(index: Array, sizes: tuple[int, ...]) -> list[Array]:
 
 
 def _last(x: Array, y: Array, form: Form) -> Array:
-    """One input channel a group, channels last: (N, *K, O, G) accumulators, runs of positions."""
-    n, groups, outputs, stride = form.batch, form.groups, form.out_channels, form.strides
+    """One input channel a group, channels last: a (*K, O, G) accumulator, runs of positions.
+
+    Each product reads its own part of x and y: a part cut out for several would be copied at each
+    step, and the copies took longer than the products.
+    """
+    groups, outputs, stride = form.groups, form.out_channels, form.strides
     # No axis of size 1 in what the loop reads: XLA would copy it all to give that axis a stride.
     x = pad_input(x, form)
     if outputs > 1:
         y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)
     y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
     reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)]
-    # A step of the loop has a fixed cost, so narrow images take several whole rows at a step.
-    width = form.out_spatial[-1]
-    whole = form.ndim > 1 and 2 * width <= RUN
-    lead = form.out_spatial[: -2 if whole else -1]
-    rest = (width,) if whole else ()
+    lead, ones = form.out_spatial[:-1], (1,) * form.ndim
+    taps = tuple(slice(None, None, d) for d in form.dilation)
+    zeros = jnp.zeros((*form.kernel, outputs, groups), x.dtype)
 
-    def step(sums: tuple[Array], part: Array, start: Array, size: int) -> tuple[Array]:
-        at = (*_unravel(part, lead), start, *(0 for _ in rest))
-        places = (*(1 for _ in lead), size, *rest)
-        run = [(p - 1) * s + r for p, s, r in zip(places, stride, reach, strict=True)]
-        begin = [i * s for i, s in zip(at, stride, strict=True)]
-        xs = lax.dynamic_slice(x, (0, *begin, 0), (n, *run, groups))
-        ys = lax.dynamic_slice(y, (0, *at, 0), (n, *places, outputs * groups))
-        ys = ys.reshape(n, *places, outputs, groups)
-        terms = []
-        for place in np.ndindex(*places):
-            window = (
-                slice(p * s, p * s + r, d)
-                for p, s, r, d in zip(place, stride, reach, form.dilation, strict=True)
-            )
-            here = (slice(p, p + 1) for p in place)
-            terms.append(xs[(slice(None), *window)][..., None, :] * ys[(slice(None), *here)])
-        return (sums[0] + add_up(terms),)
+    def of_image(image: Array | int) -> Array:
+        def step(sums: tuple[Array], part: Array, start: Array, size: int) -> tuple[Array]:
+            at, terms = _unravel(part, lead), []
+            for place in range(size):
+                here = (*at, start + place)
+                begin = [i * s for i, s in zip(here, stride, strict=True)]
+                seen = lax.dynamic_slice(x, (image, *begin, 0), (1, *reach, groups))[0][taps]
+                other = lax.dynamic_slice(
+                    y, (image, *here, 0), (*(1 for _ in here), 1, y.shape[-1])
+                )
+                other = other.reshape(*(1 for _ in here), outputs, groups)
+                terms.append(seen[..., None, :] * other)
+            return (sums[0] + add_up(terms),)
 
-    zeros = jnp.zeros((n, *form.kernel, outputs, groups), x.dtype)
-    most = RUN // width if whole else RUN
-    (w,) = _sweep(math.prod(lead), form.out_spatial[len(lead)], most, step, (zeros,))
-    return jnp.swapaxes(jnp.sum(w, axis=0), -1, -2)
+        return _sweep(math.prod(lead), form.out_spatial[-1], RUN, step, (zeros,))[0]
+
+    # A sum for each image: one accumulator for all would round too often.
+    if form.batch == 1:
+        return jnp.swapaxes(of_image(0), -1, -2)
+    w = lax.fori_loop(0, form.batch, lambda i, w: w + of_image(i), zeros)
+    return jnp.swapaxes(w, -1, -2)
 
 
 def _first(x: Array, y: Array, form: Form) -> Array:
@@ -122,13 +123,14 @@ def _first(x: Array, y: Array, form: Form) -> Array:
     pairs = tuple(c for c in channels if c > 1)
     x = pad_rows(jnp.moveaxis(x, -1, 1), form, 2)
     y = jnp.moveaxis(y, -1, 1)
-    lead = 1 + len(pairs)  # axes before the spatial ones, of one image
     # What the loop reads has no axis of size 1; a part of it gets those that it needs.
     inputs = (form.groups, *(c if i == 0 else 1 for i, c in enumerate(channels) if c > 1))
     outputs = (form.groups, *(c if i == 1 else 1 for i, c in enumerate(channels) if c > 1))
     columns = [k * form.dilation[-1] for k in range(form.kernel[-1])]
     most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
-    thin = (slice(None),) * lead + tuple(slice(None, None, d) for d in form.dilation[:-1])
+    most = most if ndim == 1 else min(most, ROWS)
+    thin = tuple(slice(None, None, d) for d in form.dilation[:-1])
+    span = (width - 1) * stride[-1] + 1
 
     def of_image(a: Array, image: Array, begin: list, size: list) -> Array:
         seen = lax.dynamic_slice(a, (image, 0, *begin), (1, a.shape[1], *size))
@@ -167,23 +169,22 @@ def _first(x: Array, y: Array, form: Form) -> Array:
 
         def step_of_rows(sums: tuple, part: Array, start: Array, size: int) -> tuple:
             image, *at = _unravel(part, (n, *outer))
-            begin = [i * s for i, s in zip((*at, start), stride[:-1], strict=True)]
-            span = [*reach[:-1], (size - 1) * stride[-2] + reach[-1]]
-            xs = of_image(x, image, [*begin, 0], [*span, x.shape[-1]])
-            ys = of_image(y, image, [*at, start, 0], [*(1 for _ in outer), size, width])
             added = []
             for total, c in zip(sums, columns, strict=True):
-                shifted = across(xs, c, width)
                 terms = []
-                for i in range(size):
-                    a = i * stride[-2]
-                    seen = lax.slice_in_dim(shifted, a, a + reach[-1], axis=-2)[thin]
-                    terms.append(seen * lax.slice_in_dim(ys, i, i + 1, axis=-2))
+                for row in range(size):
+                    here = (*at, start + row)
+                    begin = [i * s for i, s in zip(here, stride[:-1], strict=True)]
+                    seen = of_image(x, image, [*begin, c], [*reach, span])
+                    other = of_image(y, image, [*here, 0], [*(1 for _ in here), width])
+                    terms.append(seen[(..., *thin, slice(None, None, stride[-1]))] * other)
                 added.append(total + add_up(terms))
             return tuple(added)
 
         zeros = jnp.zeros((form.groups, *pairs, *form.kernel[:-1], width), x.dtype)
-        sums = _sweep(n * math.prod(outer), rows, most, step_of_rows, (zeros,) * len(columns))
+        sums = _sweep(
+            n * math.prod(outer), rows, min(most, ROWS), step_of_rows, (zeros,) * len(columns)
+        )
         tails = [0.0] * len(columns)
     found = [jnp.sum(s, axis=-1) + t for s, t in zip(sums, tails, strict=True)]
     w = jnp.stack(found, -1).reshape(form.groups, form.in_channels, form.out_channels, *form.kernel)
@@ -207,7 +208,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 def accumulators(form: Form) -> int:
     """How many numbers the loop carries."""
     if not by_rows(form):
-        return form.batch * math.prod(form.w_shape)
+        return math.prod(form.w_shape)
     width = min(BLOCK, form.out_spatial[-1]) if form.ndim == 1 else form.out_spatial[-1]
     return math.prod(form.w_shape) * width
 
@@ -225,7 +226,7 @@ def supports(form: Form) -> str | None:
     if accumulators(form) * form.accumulator.itemsize > MOST_BYTES:
         return f"takes accumulators of at most {MOST_BYTES} bytes"
     pairs = (form.in_channels > 1) + (form.out_channels > 1)
-    rank = form.ndim + (1 + pairs if by_rows(form) else 3)
+    rank = form.ndim + (1 + pairs if by_rows(form) else 2)
     if rank + (form.examples > 1) > MOST_RANK:
         return "takes no examples of so many dimensions"
     return None
@@ -241,7 +242,7 @@ def cost(form: Form) -> float:
         most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
         steps = parts * -(-rows // most) * form.kernel[-1]
     else:
-        steps = -(-math.prod(form.out_spatial[:-1]) * form.out_spatial[-1] // RUN)
+        steps = form.positions // form.out_spatial[-1] * -(-form.out_spatial[-1] // RUN) / 10
     pairs = form.in_channels * form.out_channels
     seconds = CALL + steps * STEP + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
     turned = by_rows(form) == (form.layout == "last")

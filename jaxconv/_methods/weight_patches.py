@@ -22,7 +22,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form, turned_back, turned_form
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import add_up
+from jaxconv._methods._loop import add_up, even_part
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
@@ -33,19 +33,13 @@ OLD, NEW, CALL = (37e9, 47e9, 2.3e9, 2e-5), (62e9, 82e9, 1.2e9, 4e-4), 1e-4
 CAUTION = 1.15
 
 
-def _even(size: int, most: int) -> int:
-    """The largest divisor of `size` up to `most`, or `most` where that is under half of it."""
-    best = max(d for d in range(1, most + 1) if size % d == 0)
-    return best if 2 * best >= most else most
-
-
 def blocks(form: Form) -> tuple[int, int]:
     """(images, rows) of a block; without a rest where possible, which would be compiled too."""
     rows = form.out_spatial[0]
     row = form.taps * form.in_channels * math.prod(form.out_spatial[1:])
     if row * rows <= BLOCK:
-        return _even(form.batch, min(form.batch, BLOCK // (row * rows))), rows
-    return 1, _even(rows, max(1, BLOCK // row))
+        return even_part(form.batch, BLOCK // (row * rows)), rows
+    return 1, even_part(rows, BLOCK // row)
 
 
 def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from jaxconv._choose import choose, view_of
-from jaxconv._cost import features, generation, row
+from jaxconv._cost import estimate, features, generation, row
 from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
+
+# What an estimate of the coefficients so far counts, as a part of what a measurement does.
+BLENDED = 0.5
 
 
 def calibrate(
@@ -31,11 +35,19 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option(help="Folder for the coefficients, a file a generation.")
     ] = None,
+    blend: Annotated[
+        bool,
+        typer.Option(help="Let the estimates so far count as another machine's measurements."),
+    ] = False,
+    changed: Annotated[
+        list[str] | None, typer.Option(help="With --blend: a method whose estimates are void.")
+    ] = None,
 ) -> None:
     """Measure every method on random layers of all kinds; fit the engine's cost model to it.
 
     Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
-    from lax. With --output, writes the coefficients of every generation of JAX in --data.
+    from lax. With --output, writes the coefficients of every generation of JAX in --data; with
+    --blend they suit both the machine of the data and the one that was measured before.
     """
     console = Console()
     records, begin = [], time.monotonic()
@@ -68,7 +80,8 @@ def calibrate(
             [json.loads(line) for line in data.read_text().splitlines()] if data else records
         )
         output.mkdir(parents=True, exist_ok=True)
-        for name, text in modules(everything).items():
+        void = tuple(changed or ()) if blend else None
+        for name, text in modules(everything, void).items():
             (output / name).write_text(text)
 
 
@@ -101,20 +114,29 @@ def lax_of(record: dict) -> float:
     return found.get("forward/lax", found.get("weight/lax", 0.0))
 
 
-def samples(records: list[dict]) -> list[Sample]:
-    """(row, features, seconds) of every measurement of a method that is linear in them."""
+def samples(records: list[dict], void: Collection[str] | None = None) -> list[Sample]:
+    """Every measurement of a method that is linear in the features.
+
+    With `void`, each again with the seconds of the present estimate, unless the method is in it.
+    """
     found = []
     for r in records:
         spec = training(Layer(**r["layer"]))[r["direction"]]
         for name, seconds in r["seconds"].items():
             kind, method = name.split("/")
             form, known = view_of(spec, kind).form, METHODS[method]
-            if known.linear:
-                found.append((row(method, form), features(form, known.tile), seconds))
+            if not known.linear:
+                continue
+            quantities = features(form, known.tile)
+            found.append((row(method, form), quantities, seconds, 1.0))
+            if void is not None and method not in void:
+                estimated = estimate(known, form, r["jax"])
+                if estimated:
+                    found.append((row(method, form), quantities, estimated, BLENDED))
     return found
 
 
-def modules(records: list[dict]) -> dict[str, str]:
+def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
     """The texts of the files in `_calibration`, by name: one for each generation of JAX."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
@@ -125,7 +147,7 @@ def modules(records: list[dict]) -> dict[str, str]:
             "# fmt: off",
             "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
         ]
-        measured = samples([r for r in records if r["jax"] == version])
+        measured = samples([r for r in records if r["jax"] == version], void)
         for name, coefficients in fit(measured).items():
             numbers = ", ".join(f"{c:.4g}" for c in coefficients)
             lines.append(f'    "{name}": ({numbers}),')

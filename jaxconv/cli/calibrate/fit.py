@@ -6,31 +6,36 @@ from collections import defaultdict
 
 import numpy as np
 
+from jaxconv._cost import SUFFIXES
+
 # Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
 LEAST_SAMPLES = 5
 # What a measurement in the other layout counts: few rows have enough of their own.
 OTHER_LAYOUT = 0.35
 
-Sample = tuple[str, tuple[float, ...], float]
+# Row name, quantities, seconds, and what the sample counts.
+Sample = tuple[str, tuple[float, ...], float, float]
 
 
 def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
     """Coefficients by row name (`method/kind/layout/category`)."""
-    found: dict[tuple[str, ...], list[Sample]] = defaultdict(list)  # the layout for the row
-    for row, quantities, seconds in samples:
+    found: dict[tuple[str, ...], list[tuple]] = defaultdict(list)
+    for row, *measured in samples:
         method, kind, layout, category = row.split("/")
-        found[method, kind, category].append((layout, quantities, seconds))
+        found[method, kind, category].append((layout, *measured))
     for (method, kind, category), measured in list(found.items()):
-        base = (method, kind, category.removesuffix("-strided"))
-        if base[2] != category and len(found.get(base, ())) < LEAST_SAMPLES:
-            found[base] = found.get(base, []) + measured
+        for suffix in SUFFIXES:  # too few of a class stand for the wider one
+            base = (method, kind, category.removesuffix(suffix))
+            if base[2] != category and len(found.get(base, ())) < LEAST_SAMPLES:
+                found[base] = found.get(base, []) + measured
+            category = base[2]
     rows = {}
     for (method, kind, category), measured in found.items():
         if len(measured) < LEAST_SAMPLES:
             continue
-        layouts, quantities, seconds = map(np.array, zip(*measured, strict=True))
+        layouts, quantities, seconds, trust = map(np.array, zip(*measured, strict=True))
         for layout in ("first", "last"):
-            weights = np.where(layouts == layout, 1.0, OTHER_LAYOUT)
+            weights = trust * np.where(layouts == layout, 1.0, OTHER_LAYOUT)
             solution = positive(quantities, seconds, weights)
             name = f"{method}/{kind}/{layout}/{category}"
             rows[name] = tuple(float(f"{c:.4g}") for c in solution)
