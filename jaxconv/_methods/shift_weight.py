@@ -33,8 +33,8 @@ from jaxconv._methods.shifts import add_up, pad_rows
 MOST_TERMS = 64
 # Terms of all loops of a step, which is what the compile time goes with.
 MOST_IN_STEP = 448
-# Positions of a run, channels last: two pointers each, as many as there are registers for. Rows of a
-# run, channels first, where a pointer is good for a row.
+# Positions of a run, channels last: two pointers each, as many as there are registers for. Rows of
+# a run, channels first, where a pointer is good for a row.
 RUN, ROWS = 7, 28
 # Elements of a block, the row of a 1-D signal that lies channels first.
 BLOCK = 64
@@ -100,11 +100,8 @@ def _last(x: Array, y: Array, form: Form) -> Array:
                 here = (*at, start + place)
                 begin = [i * s for i, s in zip(here, stride, strict=True)]
                 seen = lax.dynamic_slice(x, (image, *begin, 0), (1, *reach, groups))[0][taps]
-                other = lax.dynamic_slice(
-                    y, (image, *here, 0), (*(1 for _ in here), 1, y.shape[-1])
-                )
-                other = other.reshape(*(1 for _ in here), outputs, groups)
-                terms.append(seen[..., None, :] * other)
+                other = lax.dynamic_slice(y, (image, *here, 0), (1, *ones, y.shape[-1]))
+                terms.append(seen[..., None, :] * other.reshape(*ones, outputs, groups))
             return (sums[0] + add_up(terms),)
 
         return _sweep(math.prod(lead), form.out_spatial[-1], RUN, step, (zeros,))[0]

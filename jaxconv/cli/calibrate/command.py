@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -15,15 +17,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxconv._choose import choose, view_of
+from jaxconv._choose import choose, options, view_of
 from jaxconv._cost import estimate, features, generation, row
 from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
-# What an estimate of the coefficients so far counts, as a part of what a measurement does.
-BLENDED = 0.5
+# Convolutions whose estimates so far --blend asks for.
+TOLD = 6000
 
 
 def calibrate(
@@ -114,26 +116,37 @@ def lax_of(record: dict) -> float:
     return found.get("forward/lax", found.get("weight/lax", 0.0))
 
 
-def samples(records: list[dict], void: Collection[str] | None = None) -> list[Sample]:
-    """Every measurement of a method that is linear in the features.
-
-    With `void`, each again with the seconds of the present estimate, unless the method is in it.
-    """
+def samples(records: list[dict]) -> list[Sample]:
+    """Every measurement of a method that is linear in the features."""
     found = []
     for r in records:
         spec = training(Layer(**r["layer"]))[r["direction"]]
         for name, seconds in r["seconds"].items():
             kind, method = name.split("/")
             form, known = view_of(spec, kind).form, METHODS[method]
-            if not known.linear:
-                continue
-            quantities = features(form, known.tile)
-            found.append((row(method, form), quantities, seconds, 1.0))
-            if void is not None and method not in void:
-                estimated = estimate(known, form, r["jax"])
-                if estimated:
-                    found.append((row(method, form), quantities, estimated, BLENDED))
+            if known.linear:
+                found.append((row(method, form), features(form, known.tile), seconds, 1.0))
     return found
+
+
+def blended(measured: list[Sample], version: str, void: Collection[str]) -> list[Sample]:
+    """`measured`, and the estimates so far of other random layers, which count as much in all.
+
+    A row that was not measured now stays as it is. The estimates of the methods in `void` are left
+    out.
+    """
+    told: list[Sample] = []
+    for _, _, spec in itertools.islice(convolutions(0), TOLD):
+        for option in options(spec)[0]:
+            form, known = view_of(spec, option.kind).form, METHODS[option.method]
+            seconds = estimate(known, form, version)
+            if known.linear and known.name not in void and seconds:
+                told.append((row(known.name, form), features(form, known.tile), seconds, 1.0))
+    now, before = (Counter(sample[0] for sample in samples) for samples in (measured, told))
+    return measured + [
+        (name, quantities, seconds, min(1.0, now[name] / before[name]) if now[name] else 1.0)
+        for name, quantities, seconds, _ in told
+    ]
 
 
 def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
@@ -147,7 +160,9 @@ def modules(records: list[dict], void: Collection[str] | None = None) -> dict[st
             "# fmt: off",
             "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
         ]
-        measured = samples([r for r in records if r["jax"] == version], void)
+        measured = samples([r for r in records if r["jax"] == version])
+        if void is not None:
+            measured = blended(measured, version, void)
         for name, coefficients in fit(measured).items():
             numbers = ", ".join(f"{c:.4g}" for c in coefficients)
             lines.append(f'    "{name}": ({numbers}),')
