@@ -88,7 +88,7 @@ NOTES = {
         "Weight gradients of dense layers on large images, 3×3 and the like.",
     ),
     "extra_row": Note(
-        "padding", "Padding of one more row gives one more row of outputs, which is dropped.",
+        "padding-2d", "A row of padding more below, and there is a row of outputs more, which is dropped.",
         "lax's own, and a row.",
         "Dense layers that XLA's first library would compute on one core.",
     ),
