@@ -53,6 +53,8 @@ def category(form: Form) -> str:
         name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
         name = "pointwise"
+    elif form.kernel == form.strides:
+        return "patch"
     elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:
         name = "line"
     elif form.ndim == 3 and terms > FEW_TERMS:
