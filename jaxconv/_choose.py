@@ -2,7 +2,7 @@
 
 The choice is a pure function of a `ConvSpec`: every method of the table that supports the
 convolution estimates its seconds, and the least wins. lax is one of them. The estimates are
-calibrated on one machine (docs/engine.md says which); `jaxconv.tune` replaces them by measurements
+calibrated on two machines (docs/engine.md says which); `jaxconv.tune` replaces them by measurements
 on yours.
 """
 
@@ -134,7 +134,7 @@ def risky(form: Form) -> bool:
     if form.kind == "weight" and (form.groups > 1 or "strided" in more):
         return True
     narrow_groups = form.groups > 1 and form.in_channels <= NARROW
-    return narrow_groups or name in ("small", "thin") or "dilated" in more
+    return narrow_groups or name in ("small", "thin", "volume") or "dilated" in more
 
 
 def margin(method: Method, form: Form) -> float:

@@ -26,10 +26,10 @@ from jaxconv._methods._base import Method
 # Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
 # few; a dense convolution is narrow; it is slim; an input is an image.
 FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
-# Where XLA's first library for convolutions keeps to one core (JAX 0.10): a row of outputs is one
-# tile of up to so many positions and channels, or up to so many multiply-adds. See docs/xla.md.
+# Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
+# was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
-# What is added to a class, the last first if nothing was measured for it.
+# Endings of a class, in the order in which they are dropped where nothing was measured.
 SUFFIXES = ("-strided", "-serial")
 
 
@@ -53,7 +53,7 @@ def category(form: Form) -> str:
         name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
         name = "pointwise"
-    elif form.kernel == form.strides:
+    elif form.kernel == form.strides and {*form.dilation, *form.lhs_dilation} == {1}:
         return "patch"
     elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:
         name = "line"

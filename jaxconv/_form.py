@@ -297,6 +297,14 @@ def weight_view(spec: ConvSpec) -> View:
     return View(form, bring, give)
 
 
+def may_turn(form: Form) -> bool:
+    """Whether x and y may change places: stride 1, and no part of x is cropped.
+
+    All of x meets y then, at its zero padding if nowhere else; what is cropped must not.
+    """
+    return set(form.strides) == {1} and min(side for pair in form.padding for side in pair) >= 0
+
+
 def turned_form(form: Form) -> Form:
     """A weight form of stride 1 with x and y in each other's place (see `turned_back`)."""
     padding = []

@@ -42,6 +42,7 @@ CASES = {
     "wide, stride, dilation": (2, (13, 12), (3, 17), (3, 2), (3, 2), ((2, 1), (0, 3)), (2, 3)),
     "wide, cropped": (2, (8, 9), (2, 19), (2, 3), (1, 2), ((-1, 4), (5, -2)), (1, 1)),
     "wide input": (3, (7, 8), (20, 3), (3, 2), (1, 1), ((2, 0), (1, 2)), (1, 2)),
+    "wide input, padded": (2, (9, 11), (40, 17), (3, 3), (1, 1), ((0, 2), (1, 1)), (1, 1)),
     "wide 1-D": (3, (23,), (2, 18), (4,), (2,), ((2, 1),), (1,)),
     "3-D": (2, (5, 4, 6), (2, 3), (3, 2, 3), (1, 2, 1), ((1, 1), (0, 1), (1, 0)), (1, 1, 2)),
 }
@@ -133,7 +134,9 @@ def test_float64_and_out_dtype():
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("method", [weight_patches.METHOD, weight_lines.METHOD])
+@pytest.mark.parametrize(
+    "method", [weight_patches.METHOD, weight_lines.METHOD], ids=lambda m: m.name
+)
 def test_rows_that_no_window_sees_do_not_spread_nan(method, monkeypatch):
     """The last row is beyond the stride's reach; the blocks of rows leave a rest."""
     form = form_of(1, (12, 6), (2, 18), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")
@@ -143,6 +146,29 @@ def test_rows_that_no_window_sees_do_not_spread_nan(method, monkeypatch):
     want = direct(x, y, form)
     x[:, 11] = np.nan
     close(run(method, form)(x, y), want)
+
+
+def test_lines_keep_nan_to_the_taps_that_see_it(monkeypatch):
+    """The last row that is seen meets the last tap alone, in a block of fewer rows."""
+    form = form_of(2, (11, 6), (2, 18), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")
+    monkeypatch.setattr(weight_lines, "POSITIONS", 3 * 6)
+    x, y = data(form)
+    want = direct(x, y, form)
+    x[:, 10] = np.nan
+    got = np.asarray(run(weight_lines.METHOD, form)(x, y))
+    close(got[:2], want[:2])
+    assert np.isnan(got[2]).all()
+
+
+@pytest.mark.parametrize("method", [weight_patches, weight_lines], ids=lambda m: m.METHOD.name)
+def test_what_is_cropped_meets_nothing(method):
+    """x and y do not change places where x is cropped: a NaN there would be read."""
+    pads = ((-1, 1), (1, 1))
+    form = form_of(2, (8, 6), (40, 18), (3, 3), (1, 1), pads, (1, 1), "last")
+    x, y = data(form)
+    want = direct(x, y, form)
+    x[:, 0] = np.nan
+    close(run(method.METHOD, form)(x, y), want)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)

@@ -23,10 +23,9 @@ def part(x: Array, number: Index, size: int, axis: int = 0) -> Array:
 
 
 def even_part(size: int, most: int) -> int:
-    """The largest divisor of `size` up to `most`, or `most` where that is under half of it."""
+    """The largest divisor of `size` up to `most`, or `most` where that is under half of `most`."""
     most = max(1, min(size, most))
-    best = max(d for d in range(1, most + 1) if size % d == 0)
-    return best if 2 * best >= most else most
+    return next((d for d in range(most, (most - 1) // 2, -1) if size % d == 0), most)
 
 
 def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:

@@ -1,10 +1,11 @@
-"""extra_row: lax's convolution, asked for one row more than is wanted.
+"""extra_row: lax's convolution, asked for a row of outputs more than the input has rows.
 
 XLA has two libraries for convolutions on a CPU. YNNPACK comes first, and it splits the work of a
 row of outputs among threads, but not the rows: a layer of 64 channels and 56 columns, which is one
 tile of its product, runs on one core (JAX 0.10; docs/xla.md has the numbers). It does not take a
 convolution with more rows of outputs than of inputs. Eigen does, and uses all cores. So the padding
-is one row longer, and the last row of the result is dropped.
+is that much longer, one row where the input is padded to its own size, and what is too much of the
+result is dropped.
 
 Source: XLA's own rule (`IsConvolutionOpSupportedByYnn` in xla/backends/cpu/ynn_support.cc).
 """
@@ -21,7 +22,7 @@ from jaxconv._form import Form
 from jaxconv._methods import lax
 from jaxconv._methods._base import Method
 
-# Channels from which on YNNPACK takes a convolution; below it is Eigen's without our doing.
+# YNNPACK takes only convolutions with more channels than this, on one side.
 FEW = 16
 # Input channels that Eigen reads in vectors; of fewer it is slow.
 MANY = 8
@@ -32,7 +33,7 @@ RATE, COPY, CALL = 130e9, 6e9, 3e-5
 
 
 def rows_in_vain(form: Form) -> int:
-    """How many rows more than wanted there have to be, one more than the input's."""
+    """How many rows to add, so that there is one more than the input has."""
     return form.spatial[0] + 1 - form.out_spatial[0]
 
 
@@ -49,10 +50,15 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Two dimensions, stride 1 down, and about as many rows of outputs as of inputs."""
+    """What YNNPACK takes and Eigen too: float32, two dimensions, stride 1 down, no dilated input.
+
+    And about as many rows of outputs as of inputs.
+    """
+    if form.dtype != np.float32:
+        return f"takes float32, not {form.dtype}"
     if form.ndim != 2:
         return "takes two dimensions"
-    if form.groups > 1 or form.examples > 1:
+    if form.groups > 1:
         return "takes one group"
     if max(form.lhs_dilation) > 1 or form.strides[0] > 1:
         return "takes no dilated input and no stride down"
@@ -60,10 +66,9 @@ def supports(form: Form) -> str | None:
         return f"takes more than {FEW} channels"
     if form.in_channels < MANY:
         return f"takes at least {MANY} input channels, here {form.in_channels}"
-    if form.spatial[0] < (form.kernel[0] - 1) * form.dilation[0] + 1:
-        return "takes an input as high as its kernel"
-    if rows_in_vain(form) <= 0:
-        return "takes no more rows of outputs than of inputs, where lax has Eigen's anyway"
+    sizes = zip(form.spatial, form.out_spatial, form.kernel, strict=True)
+    if any(size < max(out, k) for size, out, k in sizes):
+        return "takes no output or kernel larger than its input, which lax gives to Eigen anyway"
     if rows_in_vain(form) > MOST_IN_VAIN * form.out_spatial[0]:
         return f"takes a result that needs few rows more, here {rows_in_vain(form)}"
     return None
@@ -72,14 +77,13 @@ def supports(form: Form) -> str | None:
 def cost(form: Form) -> float:
     """The product, and a copy of the result."""
     more = rows_in_vain(form) / form.out_spatial[0]
-    scale = 2 if form.dtype == np.float64 else 1
     copied = math.prod(form.y_shape) * form.dtype.itemsize
-    return scale * (1 + more) * form.macs / RATE + copied / COPY + CALL
+    return (1 + more) * form.macs / RATE + copied / COPY + CALL
 
 
 METHOD = Method(
     "extra_row",
-    "lax with a row more, which XLA gives to its other library",
+    "lax with more rows than the input has, which XLA gives to its other library",
     supports,
     forward,
     None,

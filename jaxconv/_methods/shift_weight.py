@@ -2,11 +2,12 @@
 
 A sum over all positions into a handful of weights is what XLA does badly: one reduction a tap reads
 everything once a tap, on one core, without vectors. Here a loop carries wide accumulators, to which
-each step adds products of slices (a fused, vectorised, parallel loop of multiply-adds); what is
-left is added up once at the end.
+each step adds products of slices (a fused, vectorised loop of multiply-adds); what is left is
+added up once at the end.
 
-  channels last:  an accumulator for each tap and group (*K, G). A step takes a run of positions;
-      each adds (the window at the position) * (y there).
+  channels last:  an accumulator for each tap and channel of y (*K, O, G), whose lanes are the
+      groups. A step takes a run of positions; each adds (the window at the position) * (y there).
+      Nothing is left to be added up, but the images.
   channels first: an accumulator for each group, pair of channels, tap and column
       (G, C, O, *K, W). A step takes the rows of an image; each adds (the rows of x under it,
       shifted) * (the row of y). In 1-D the rows are blocks of the signal.
@@ -45,8 +46,9 @@ MOST_BYTES = 2**24
 # XLA has miscompiled products and sums of a higher rank.
 MOST_RANK = 6
 # Multiply-adds a second with up to 16 pairs of channels and with more; bytes a second of copies
-# and transposes; seconds of a call and of a step of the loop; two AVX-512 cores.
-FEW_RATE, MANY_RATE, BANDWIDTH, TRANSPOSE, CALL, STEP = 8e9, 4e9, 3e9, 1.5e9, 5e-5, 8e-6
+# and transposes; seconds of a call, and of a step of rows and of positions; two AVX-512 cores.
+FEW_RATE, MANY_RATE, BANDWIDTH, TRANSPOSE = 8e9, 4e9, 3e9, 1.5e9
+CALL, STEP, SHORT_STEP = 5e-5, 8e-6, 8e-7
 
 
 def _sweep(
@@ -124,8 +126,7 @@ def _first(x: Array, y: Array, form: Form) -> Array:
     inputs = (form.groups, *(c if i == 0 else 1 for i, c in enumerate(channels) if c > 1))
     outputs = (form.groups, *(c if i == 1 else 1 for i, c in enumerate(channels) if c > 1))
     columns = [k * form.dilation[-1] for k in range(form.kernel[-1])]
-    most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
-    most = most if ndim == 1 else min(most, ROWS)
+    most = run_of(form)
     thin = tuple(slice(None, None, d) for d in form.dilation[:-1])
     span = (width - 1) * stride[-1] + 1
 
@@ -188,6 +189,12 @@ def _first(x: Array, y: Array, form: Form) -> Array:
     return jnp.moveaxis(w, (0, 1, 2), (-2, -3, -1))
 
 
+def run_of(form: Form) -> int:
+    """How many rows (1-D: blocks) a step takes, channels first."""
+    most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
+    return most if form.ndim == 1 else min(most, ROWS)
+
+
 def by_rows(form: Form) -> bool:
     """Whether the channels-first way is taken: not for long 1-D kernels, which have no rows."""
     if form.in_channels > 1:
@@ -223,7 +230,7 @@ def supports(form: Form) -> str | None:
     if accumulators(form) * form.accumulator.itemsize > MOST_BYTES:
         return f"takes accumulators of at most {MOST_BYTES} bytes"
     pairs = (form.in_channels > 1) + (form.out_channels > 1)
-    rank = form.ndim + (1 + pairs if by_rows(form) else 2)
+    rank = form.ndim + (1 + pairs if by_rows(form) else 2 + (form.out_channels > 1))
     if rank + (form.examples > 1) > MOST_RANK:
         return "takes no examples of so many dimensions"
     return None
@@ -236,12 +243,12 @@ def cost(form: Form) -> float:
         width = form.out_spatial[-1]
         rows = -(-width // BLOCK) if form.ndim == 1 else form.out_spatial[-2]
         parts = form.batch * math.prod(form.out_spatial[:-2])
-        most = max(1, min(MOST_TERMS, MOST_IN_STEP // form.kernel[-1]))
-        steps = parts * -(-rows // most) * form.kernel[-1]
+        looped = parts * -(-rows // run_of(form)) * form.kernel[-1] * STEP
     else:
-        steps = form.positions // form.out_spatial[-1] * -(-form.out_spatial[-1] // RUN) / 10
+        width = form.out_spatial[-1]
+        looped = form.positions // width * -(-width // RUN) * SHORT_STEP
     pairs = form.in_channels * form.out_channels
-    seconds = CALL + steps * STEP + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
+    seconds = CALL + looped + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
     turned = by_rows(form) == (form.layout == "last")
     seconds += moved / BANDWIDTH + (moved / TRANSPOSE if turned else 0.0)
     return seconds * form.examples

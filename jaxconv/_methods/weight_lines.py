@@ -9,9 +9,9 @@ taps:
 
     w[i, j, c, o] = sum_{h, v} line[h + i, v*C + (j*C + c)] y[h, v, o].
 
-Nothing is unfolded, here or inside XLA: its library reads the windows where they lie. A sum over
-many positions leaves the cache, so a loop adds up blocks of them. Where y has far fewer channels
-than x, the two change places.
+Nothing is unfolded, here or inside XLA: its library for convolutions (YNNPACK) reads the windows
+where they lie. A sum over many positions leaves the cache, so a loop adds up blocks of them. Where
+y has far fewer channels than x, the two change places.
 
 Source: the sum itself, read along the line; the idea of windows that are not copied is that of
 M. Dukhan, "The indirect convolution algorithm", 2019, section 3.
@@ -22,32 +22,40 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv._form import Form, channels_last, pad_positions, turned_back, turned_form
+from jaxconv._form import (
+    Form,
+    channels_last,
+    may_turn,
+    pad_positions,
+    turned_back,
+    turned_form,
+)
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, even_part
+from jaxconv._methods.extra_row import FEW
 
 # Positions of a block at most, and numbers of y in it: with more they leave the second cache.
 POSITIONS, ENTRIES = 2048, 1 << 17
 # Blocks in a turn of the loop: XLA runs the products of one after the other at the same time where
 # there is enough to choose from, and one alone does not always keep all cores busy.
 TOGETHER = 4
-# XLA's library takes convolutions of more channels than this only.
-FEW = 16
 # More column taps that are dilated make a long program: they are a convolution each.
 MOST_COLUMNS = 16
-# Multiply-adds a second, of two cores with AVX-512; seconds of a block, and of a call.
-RATE, STEP, CALL = 80e9, 1.5e-5, 5e-5
+# Multiply-adds, and bytes of a block's result, a second; seconds of a block, and of a call; two
+# AVX-512 cores.
+RATE, BANDWIDTH, STEP, CALL = 80e9, 100e9, 1.5e-5, 5e-5
 
 
 def swaps(form: Form) -> bool:
     """Whether x and y change places: products with few columns are slow."""
     fewer = form.out_channels <= FEW or 2 * form.out_channels <= form.in_channels
-    return fewer and form.out_channels < form.in_channels and set(form.strides) == {1}
+    return fewer and form.out_channels < form.in_channels and may_turn(form)
 
 
 def in_the_plane(form: Form) -> Form:
@@ -60,24 +68,12 @@ def in_the_plane(form: Form) -> Form:
 
 
 def block_of(form: Form) -> tuple[int, int]:
-    """(rows, columns) of a block."""
+    """(rows, columns) of a block: some rows, or some columns of one row; of about equal size."""
     tall, wide = form.out_spatial
     most = min(POSITIONS, max(1, ENTRIES // form.out_channels))
-    columns = even_part(wide, most)
-    return (even_part(tall, most // wide) if columns == wide else 1), columns
-
-
-def blocks_of(form: Form) -> tuple[int, int]:
-    """How many blocks lie below and beside each other in an image."""
-    (tall, wide), (rows, columns) = form.out_spatial, block_of(form)
-    return -(-tall // rows), -(-wide // columns)
-
-
-def whole(a: Array, sizes: list[int]) -> Array:
-    """`a` (N, H, W, C), cut and then filled with zeros to `sizes`."""
-    a = a[:, : sizes[0], : sizes[1]]
-    edges = [(0, size - n, 0) for size, n in zip(sizes, a.shape[1:3], strict=True)]
-    return pad_positions(a, edges, "last")
+    if wide > most:
+        return 1, -(-wide // -(-wide // most))
+    return -(-tall // -(-tall // max(1, most // wide))), wide
 
 
 def block_product(x: Array, y: Array, form: Form) -> Array:
@@ -109,45 +105,62 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     """w, summed over images and blocks."""
     if swaps(form):
         turned = turned_form(form)
-        return turned_back(weight(y, x, turned), turned).astype(form.out_dtype)
+        return turned_back(weight(y, x, turned), turned)
     plane = in_the_plane(form)
     x, y = x.reshape(plane.x_shape), y.reshape(plane.y_shape)
-    (rows, columns), (down, beside) = block_of(plane), blocks_of(plane)
-
-    def seen(outputs: tuple[int, ...]) -> list[int]:
-        """The rows and columns of the padded x that so many outputs see."""
-        sizes = zip(outputs, plane.strides, plane.kernel, plane.dilation, strict=True)
-        return [(out - 1) * s + (k - 1) * d + 1 for out, s, k, d in sizes]
-
-    # Rows that no window sees are cut off before blocks are filled up with zeros.
     x = pad_positions(x, [(lo, hi, 0) for lo, hi in plane.padding], plane.layout)
-    x = whole(whole(x, seen(plane.out_spatial)), seen((down * rows, beside * columns)))
-    y = whole(y, [down * rows, beside * columns])
+    (tall, wide), (rows, columns) = plane.out_spatial, block_of(plane)
+    down, beside = tall // rows, wide // columns
 
-    def block(i: Index) -> Array:
-        image, at = i // (down * beside), (i // beside % down * rows, i % beside * columns)
+    def product(image: Index, at: tuple[Index, Index], size: tuple[int, int]) -> Array:
+        """The block of outputs `size` from `at` on, and what its windows see."""
+        steps = zip(size, plane.strides, plane.kernel, plane.dilation, strict=True)
+        seen = [(out - 1) * s + (k - 1) * d + 1 for out, s, k, d in steps]
         begin = [p * s for p, s in zip(at, plane.strides, strict=True)]
-        xs = lax.dynamic_slice(x, (image, *begin, 0), (1, *seen((rows, columns)), x.shape[-1]))
-        ys = lax.dynamic_slice(y, (image, *at, 0), (1, rows, columns, y.shape[-1]))
+        xs = lax.dynamic_slice(x, (image, *begin, 0), (1, *seen, x.shape[-1]))
+        ys = lax.dynamic_slice(y, (image, *at, 0), (1, *size, y.shape[-1]))
         return block_product(xs[0], ys[0], plane)
 
-    def turn(first: Index, count: int, acc: Array) -> Array:
-        return functools.reduce(jnp.add, [block(first + j) for j in range(count)], acc)
+    def block(i: Index) -> Array:
+        at = (i // beside % down * rows, i % beside * columns)
+        return product(i // (down * beside), at, (rows, columns))
 
-    blocks = plane.batch * down * beside
-    count = even_part(blocks, TOGETHER)
-    turns, rest = divmod(blocks, count)
-    w = jnp.zeros((plane.kernel[0], plane.kernel[1] * plane.in_channels, y.shape[-1]), x.dtype)
-    if turns == 1:
-        w = turn(0, count, w)
-    else:
-        w = lax.fori_loop(0, turns, lambda i, w: turn(i * count, count, w), w)
-    w = turn(turns * count, rest, w)
+    def below(i: Index) -> Array:
+        """The rows of image i that are no whole block."""
+        return product(i, (down * rows, 0), (tall - down * rows, wide))
+
+    def at_the_end(i: Index) -> Array:
+        """The columns of row i of all images that are no whole block."""
+        return product(i // tall, (i % tall, beside * columns), (1, wide - beside * columns))
+
+    shape = (plane.kernel[0], plane.kernel[1] * plane.in_channels, y.shape[-1])
+    w = add_up(block, plane.batch * down * beside, jnp.zeros(shape, x.dtype))
+    if tall > down * rows:
+        w = add_up(below, plane.batch, w)
+    if wide > beside * columns:
+        w = add_up(at_the_end, plane.batch * tall, w)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 
+def add_up(block: Callable[[Index], Array], count: int, w: Array) -> Array:
+    """w and block(0), block(1), ..., of which a turn of the loop adds up a few."""
+
+    def turn(first: Index, number: int, w: Array) -> Array:
+        return w + functools.reduce(jnp.add, [block(first + j) for j in range(number)])
+
+    number = even_part(count, TOGETHER)
+    turns, rest = divmod(count, number)
+    if turns == 1:
+        w = turn(0, number, w)
+    else:
+        w = lax.fori_loop(0, turns, lambda i, w: turn(i * number, number, w), w)
+    return turn(turns * number, rest, w) if rest else w
+
+
 def supports(form: Form) -> str | None:
-    """One group of more than 16 channels, one or two dimensions, x not dilated."""
+    """What YNNPACK is fast at: float32, one group of more than 16 channels; x not dilated."""
+    if form.dtype != np.float32:
+        return f"takes float32, not {form.dtype}"
     if form.groups > 1 or form.examples > 1:
         return "takes one group"
     if form.ndim > 2:
@@ -165,11 +178,13 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    """The products, and the loop's blocks."""
+    """The products, and for each block of the loop a call and an addition to the whole result."""
     form = turned_form(form) if swaps(form) else form
-    blocks = form.batch * math.prod(blocks_of(in_the_plane(form)))
-    scale = 2 if form.dtype == np.float64 else 1
-    return scale * form.macs / RATE + blocks * STEP + CALL
+    plane = in_the_plane(form)
+    counts = zip(plane.out_spatial, block_of(plane), strict=True)
+    blocks = form.batch * math.prod(-(-out // size) for out, size in counts)
+    added = 3 * math.prod(form.w_shape) * form.dtype.itemsize / BANDWIDTH
+    return form.macs / RATE + blocks * (STEP + added) + CALL
 
 
 METHOD = Method(

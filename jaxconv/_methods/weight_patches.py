@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._form import Form, turned_back, turned_form
+from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import add_up, even_part
 
@@ -56,7 +56,8 @@ def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
 
 def turns(form: Form) -> bool:
     """Whether to unfold y, of fewer channels, and not x."""
-    return 2 * form.out_channels <= form.in_channels and {*form.strides, *form.lhs_dilation} == {1}
+    fewer = 2 * form.out_channels <= form.in_channels
+    return fewer and set(form.lhs_dilation) == {1} and may_turn(form)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:

@@ -49,8 +49,13 @@ def calibrate(
 
     Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
     from lax. With --output, writes the coefficients of every generation of JAX in --data; with
-    --blend they suit both the machine of the data and the one that was measured before.
+    --blend those of the JAX that runs, to suit both the machine of the data and the one that was
+    measured before.
     """
+    unknown = sorted(set(changed or ()) - set(METHODS))
+    if unknown or (changed and not blend):
+        rule = f"knows no method {unknown[0]}" if unknown else "needs --blend"
+        raise typer.BadParameter(f"calibrate: --changed {rule}; got {' '.join(changed or ())}.")
     console = Console()
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -82,7 +87,10 @@ def calibrate(
             [json.loads(line) for line in data.read_text().splitlines()] if data else records
         )
         output.mkdir(parents=True, exist_ok=True)
-        void = tuple(changed or ()) if blend else None
+        void = None
+        if blend:  # once: what was blended before must not be again
+            everything = [r for r in everything if r["jax"] == generation()]
+            void = tuple(changed or ())
         for name, text in modules(everything, void).items():
             (output / name).write_text(text)
 
@@ -130,10 +138,10 @@ def samples(records: list[dict]) -> list[Sample]:
 
 
 def blended(measured: list[Sample], version: str, void: Collection[str]) -> list[Sample]:
-    """`measured`, and the estimates so far of other random layers, which count as much in all.
+    """`measured`, and the estimates so far of many random layers, which count as much in all.
 
-    A row that was not measured now stays as it is. The estimates of the methods in `void` are left
-    out.
+    So a row that was not measured now stays about as it is. The estimates of the methods in `void`
+    are left out.
     """
     told: list[Sample] = []
     for _, _, spec in itertools.islice(convolutions(0), TOLD):
