@@ -24,8 +24,8 @@ from jaxconv.cli.calibrate.fit import Sample, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
-# Convolutions whose estimates so far --blend asks for.
-TOLD = 6000
+# Convolutions whose estimates so far --blend asks for, and seconds that no estimate may reach.
+TOLD, LONG = 6000, 0.3
 
 
 def calibrate(
@@ -148,13 +148,18 @@ def blended(measured: list[Sample], version: str, void: Collection[str]) -> list
         for option in options(spec)[0]:
             form, known = view_of(spec, option.kind).form, METHODS[option.method]
             seconds = estimate(known, form, version)
-            if known.linear and known.name not in void and seconds:
+            if known.linear and known.name not in void and seconds and sane(known.name, seconds):
                 told.append((row(known.name, form), features(form, known.tile), seconds, 1.0))
     now, before = (Counter(sample[0] for sample in samples) for samples in (measured, told))
     return measured + [
         (name, quantities, seconds, min(1.0, now[name] / before[name]) if now[name] else 1.0)
         for name, quantities, seconds, _ in told
     ]
+
+
+def sane(method: str, seconds: float) -> bool:
+    """Whether an estimate can be: only lax takes so long for layers like these."""
+    return method == "lax" or seconds < LONG
 
 
 def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
