@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import jax
@@ -15,6 +16,10 @@ from jaxconv.autograd import _graph_render as render
 
 X = jnp.array([[1.0, 2.0], [3.0, 4.0]])
 V = jnp.arange(3.0)
+
+needs_dot = pytest.mark.skipif(
+    shutil.which("dot") is None, reason="no program dot on this machine (Debian: graphviz)"
+)
 
 
 def names(graph):
@@ -298,6 +303,7 @@ def test_mermaids_formulas_and_icons_are_text():
     assert "#36;#36;" not in text.to_mermaid() and "fa:fa-" not in text.to_mermaid()
 
 
+@needs_dot
 def test_labels_in_a_picture():
     svg = _evil().to_svg()
     root = ET.fromstring(svg)  # well-formed
@@ -307,6 +313,7 @@ def test_labels_in_a_picture():
     assert "</script><b onclick=" in texts and "&amp; " in texts
 
 
+@needs_dot
 def test_the_name_of_a_file_is_never_markup():
     name = 'a"b\n<i>.py'
     made = {}
@@ -318,6 +325,7 @@ def test_the_name_of_a_file_is_never_markup():
     assert "a&quot;b" in graph.to_svg() or 'a"b' in graph.to_svg()
 
 
+@needs_dot
 def test_rich_display():
     shown = autograd.graph(_lecture)(X)._repr_mimebundle_()
     assert shown["text/plain"].startswith("_lecture(")
@@ -352,6 +360,7 @@ def test_svg_says_what_is_missing(monkeypatch):
 # --- size -------------------------------------------------------------------------------------
 
 
+@needs_dot
 def test_ten_thousand_nodes():
     def deep(x):
         for _ in range(5000):

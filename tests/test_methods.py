@@ -199,7 +199,9 @@ def test_methods_chosen_for_known_layers():
     resnext = step_methods((8, 56, 56, 128), (3, 3, 4, 128), groups=32)
     assert "lax" not in resnext.values()
     pointwise = step_methods((8, 56, 56, 256), (1, 1, 256, 64))
-    assert "lax" not in (pointwise["forward"], pointwise["weight gradient"])
+    assert pointwise["weight gradient"] != "lax"
+    if jax.__version_info__ < (0, 12):  # from there on lax's own is as fast, channels last
+        assert pointwise["forward"] != "lax"
 
 
 def test_the_choice_is_a_pure_function():

@@ -25,7 +25,7 @@ def draw(*shape):
 CONVOLUTIONS = [
     (draw(2, 4, 9, 8), draw(6, 2, 3, 3), {"groups": 2}),
     (draw(2, 4, 7, 8), draw(8, 1, 3, 2), {"groups": 4}),
-    (draw(2, 32, 9, 9), draw(32, 32, 3, 3), {}),
+    (draw(2, 32, 9, 9), draw(32, 32, 3, 3), {"padding": 1}),
     (draw(2, 4, 5, 5), draw(6, 4, 1, 1), {}),
     (draw(2, 4, 8, 8), draw(6, 4, 4, 4), {"stride": 4}),
     (draw(2, 4, 9), draw(6, 4, 3), {"dilation": 2}),
