@@ -37,8 +37,6 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
         for layout in ("first", "last"):
             weights = trust * np.where(layouts == layout, 1.0, OTHER_LAYOUT)
             solution = positive(quantities, seconds, weights)
-            if solution[0] > seconds.max():  # samples of the other layout alone, scaled to nothing
-                continue
             name = f"{method}/{kind}/{layout}/{category}"
             rows[name] = tuple(float(f"{c:.4g}") for c in solution)
     return dict(sorted(rows.items()))
