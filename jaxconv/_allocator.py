@@ -22,6 +22,11 @@ def tune_allocator() -> str:
     costs a fault in every call: doubling an array of 60 MB took 16 ms on the machine this was
     measured on, 3.2 ms after this setting. It lasts until the process ends.
 
+    A block of more than 64 MiB is taken from the kernel all the same, since the heap of a thread is
+    no larger and XLA allocates in threads of its own. For programs with such temporaries start
+    Python with MALLOC_ARENA_MAX=1 in the environment: all threads then share one heap, which has no
+    limit, and wait for its lock, which made programs with smaller temporaries slower again.
+
     The cost: memory once used stays with the process. Its size is that of its largest moment, even
     when nothing needs it any more, and other processes cannot have it. So it is not done unasked.
 

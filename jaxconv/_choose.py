@@ -130,9 +130,9 @@ def seconds_of(method: Method, form: Form) -> float:
 
 def risky(form: Form) -> bool:
     """Whether lax has no fast path for `form`, or loses it now and then."""
-    name, *more = category(form).split("-")
-    if form.kind == "weight" and (form.groups > 1 or "strided" in more):
+    if form.kind == "weight":
         return True
+    name, *more = category(form).split("-")
     narrow_groups = form.groups > 1 and form.in_channels <= NARROW
     return narrow_groups or name in ("small", "thin", "volume") or "dilated" in more
 

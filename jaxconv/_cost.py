@@ -34,15 +34,16 @@ SUFFIXES = ("-strided", "-serial")
 
 
 def features(form: Form, tile: int = 1) -> tuple[float, ...]:
-    """The quantities of the model, in its order; the outputs in whole tiles."""
+    """The quantities of the model, in its order; outputs in whole tiles where there are taps."""
     if tile > 1:
-        whole = tuple(-(-out // tile) * tile for out in form.out_spatial)
+        sizes = zip(form.out_spatial, form.kernel, strict=True)
+        whole = tuple(-(-out // tile) * tile if k > 1 else out for out, k in sizes)
         form = dataclasses.replace(form, out_spatial=whole)
     macs = float(form.macs) * form.examples
-    sizes = (
+    numbers = (
         math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape)
     )
-    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *map(float, sizes))
+    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *map(float, numbers))
 
 
 def category(form: Form) -> str:

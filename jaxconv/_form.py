@@ -297,6 +297,15 @@ def weight_view(spec: ConvSpec) -> View:
     return View(form, bring, give)
 
 
+def in_the_plane(form: Form) -> Form:
+    """A 1-D form as a 2-D one of a single row."""
+    if form.ndim == 2:
+        return form
+    ones = ("spatial", "kernel", "out_spatial", "strides", "dilation", "lhs_dilation")
+    rows = {name: (1, *getattr(form, name)) for name in ones}
+    return dataclasses.replace(form, padding=((0, 0), *form.padding), **rows)
+
+
 def may_turn(form: Form) -> bool:
     """Whether x and y may change places: stride 1, and no part of x is cropped.
 

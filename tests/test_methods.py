@@ -47,10 +47,15 @@ CASES = {
     "depthwise": (2, 6, 1, 1, (9, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1)),
     "depthwise, strided": (1, 5, 1, 2, (9, 8), (3, 2), (2, 2), ((0, 1), (1, 0)), (1, 1), (1, 1)),
     "grouped": (2, 3, 2, 4, (7, 6), (3, 3), (1, 2), ((1, 1), (1, 2)), (1, 1), (1, 1)),
+    "dilated": (2, 1, 3, 4, (9, 8), (3, 2), (1, 1), ((3, 5), (1, 0)), (2, 3), (1, 1)),
+    "dilated one way": (1, 1, 3, 4, (9, 8), (2, 3), (2, 1), ((1, 0), (7, 4)), (1, 4), (1, 1)),
+    "winograd's, a row": (3, 1, 8, 9, (3, 14), (1, 3), (1, 1), ((2, 1), (1, 0)), (1, 1), (1, 1)),
     "transposed": (2, 1, 3, 4, (5, 4), (4, 3), (1, 1), ((2, 2), (1, 2)), (1, 1), (2, 2)),
     "dilated both ways": (1, 2, 1, 2, (5, 6), (3, 2), (1, 1), ((1, 2), (1, 1)), (1, 2), (2, 1)),
     "transposed, grouped": (1, 2, 3, 2, (5, 4), (2, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), (2, 3)),
     "1-d": (2, 1, 4, 3, (19,), (5,), (2,), ((3, 1),), (2,), (1,)),
+    "1-d dilated": (2, 1, 4, 3, (19,), (3,), (1,), ((9, 1),), (4,), (1,)),
+    "winograd's, 1-d": (2, 1, 9, 8, (19,), (3,), (1,), ((3, -1),), (1,), (1,)),
     "1-d depthwise": (2, 5, 1, 1, (21,), (4,), (1,), ((3, 0),), (1,), (1,)),
     "3-d": (
         2,
@@ -107,17 +112,56 @@ def check(form, rng, methods):
         assert method.cost(form) > 0
 
 
+@pytest.mark.parametrize("kind", ["forward", "weight"])
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("block", [1 << 12, 1 << 14])
-def test_winograd_by_images_and_by_bands_of_rows(block, layout, monkeypatch):
-    monkeypatch.setattr(winograd, "BLOCK", block)
-    monkeypatch.setattr(winograd, "TILES", 1)
-    pads = ((1, 2), (-1, 3))
+@pytest.mark.parametrize(
+    "spatial, kernel, most, blocks",
+    [
+        ((21, 10), (3, 3), 1 << 22, (4, (6, 3), 1, 1)),
+        ((21, 10), (3, 3), 1 << 15, (2, (6, 3), 1, 1)),
+        ((21, 10), (3, 3), 1 << 12, (1, (2, 3), 3, 1)),
+        ((5, 18), (1, 3), 1 << 10, (1, (2, 5), 3, 1)),
+        ((18, 5), (3, 1), 1 << 10, (1, (2, 5), 3, 1)),
+        ((1, 70), (1, 3), 1 << 10, (1, (1, 9), 2, 2)),
+    ],
+)
+def test_winograd_by_images_and_by_bands(spatial, kernel, most, blocks, layout, kind, monkeypatch):
+    monkeypatch.setattr(winograd, "MOST", most)
+    pads = tuple((1, 2) if k > 1 else (0, 0) for k in kernel)
+    pads = (pads[0], (-1, 3)) if kernel == (3, 3) else pads
     ones = (1, 1)
-    form = form_of("forward", layout, 4, 1, 8, 9, (21, 10), (3, 3), ones, pads, ones, ones)
-    assert winograd.block_of(form, 4) == ((1, 2) if block == 1 << 12 else (1, 6))
+    form = form_of(kind, layout, 4, 1, 8, 9, spatial, kernel, ones, pads, ones, ones)
+    assert winograd.plan(form, 4)[1:] == blocks
     methods = [METHODS[name] for name in ("lax", "winograd2", "winograd4")]
     check(form, np.random.default_rng(0), methods)
+
+
+@pytest.mark.parametrize("outputs, taps", [(2, 3), (3, 2), (4, 3), (3, 4), (1, 1)])
+def test_winograds_matrices_make_a_correlation(outputs, taps):
+    """In exact arithmetic they are no approximation."""
+    back, kernel, input = winograd.transforms(outputs, taps)
+    rng = np.random.default_rng(0)
+    d, g = rng.standard_normal(outputs + taps - 1), rng.standard_normal(taps)
+    np.testing.assert_allclose(
+        back @ ((kernel @ g) * (input @ d)), np.correlate(d, g), rtol=0, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("method", ["winograd2", "winograd4"])
+@pytest.mark.parametrize("kind", ["forward", "weight"])
+def test_winograds_rounding_is_a_fraction_of_what_auto_promises(kind, method):
+    """Points of other sizes than these have a multiple of the error."""
+    ones = (1, 1)
+    form = form_of(kind, "last", 4, 1, 64, 32, (24, 24), (3, 3), ones, ((1, 1), (1, 1)), ones, ones)
+    rng = np.random.default_rng(0)
+    x, other = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in (form.x_shape, form.w_shape if kind == "forward" else form.y_shape)
+    )
+    want = convolution(x, other, form)
+    run = METHODS[method].forward if kind == "forward" else METHODS[method].weight
+    error = np.abs(np.float64(run(x, other, form)) - want).max() / np.abs(want).max()
+    assert error < 3e-6
 
 
 def test_an_extra_row_is_not_computed_by_xlas_first_library():

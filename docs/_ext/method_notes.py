@@ -95,12 +95,12 @@ NOTES = {
     "winograd2": Note(
         "winograd", "One dimension, two outputs. In two dimensions 16 multiplications make 4 outputs, not 36.",
         "$P C O \\cdot 4$ multiply-adds instead of $P C O \\cdot 9$, and the transforms of all tiles, $4 P C$ and $4 P O$ numbers.",
-        "Dense 3×3 layers with enough channels to pay for the transforms.",
+        "Dense 3×3 layers of small images, and their weight gradients.",
     ),
     "winograd4": Note(
         "winograd", "The same with larger tiles: 36 multiplications make 16 outputs, not 144.",
         "$P C O \\cdot 2.25$ multiply-adds instead of $P C O \\cdot 9$, and transforms with more terms, which round more.",
-        "Dense 3×3 layers with many channels and not too small an image.",
+        "Dense layers of three taps with enough channels to pay for the transforms, and above all their weight gradients.",
     ),
     "patches": Note(
         "patches", "Windows that do not overlap are a reshape.",
@@ -111,6 +111,11 @@ NOTES = {
         "phases", "Even and odd outputs are two convolutions without zeros.",
         "$P K C O / L$ multiply-adds in each dimension, where the definition has $P K C O$, and the interleaving of the phases.",
         "Transposed convolutions with a stride, and input gradients of strided layers.",
+    ),
+    "space_to_batch": Note(
+        "sliding-dilation", "Every window sees only even samples, or only odd ones: two signals, a kernel without gaps.",
+        "Those of a convolution without dilation, and a copy of input and output.",
+        "Dilated layers on images, where Winograd then takes 3×3 kernels.",
     ),
     "scatter": Note(
         "overlap-add", "Each sample sends a scaled kernel; what overlaps is added.",

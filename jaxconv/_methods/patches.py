@@ -91,6 +91,8 @@ def supports(form: Form) -> str | None:
         return "takes one group"
     if any(d > 1 and k > 1 for d, k in zip(form.dilation, form.kernel, strict=True)):
         return "takes no dilation"
+    if form.kind == "forward" and max(form.lhs_dilation) > 1:
+        return "takes no dilated input: its product would be with zeros"
     apart = zip(form.kernel, form.strides, form.out_spatial, strict=True)
     if any(k != s and out > 1 for k, s, out in apart):
         return "takes windows that do not overlap: kernel = stride, or a single window"

@@ -68,10 +68,21 @@ def weight_of_images(x: Array, y: Array, form: Form) -> Array:
     return jnp.sum(jnp.einsum("ncp,nop->nco", x, y, precision=form.precision), 0)
 
 
+def image_by_image(form: Form) -> bool:
+    """Whether the product keeps channels first, as it must for groups.
+
+    A weight that is large is not copied for each image, and then the longer side has to be
+    transposed: that is the input, if there are as many channels there.
+    """
+    if form.layout == "last":
+        return False
+    return form.groups > 1 or small_weight(form) or form.in_channels < form.out_channels
+
+
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
     x, w = used(x, form), w.reshape(form.in_channels, form.groups, form.out_channels)
-    if form.layout == "first":
+    if image_by_image(form):
         y = forward_of_images(by_images(x), jnp.moveaxis(w, 0, -1), form)
     else:
         y = jnp.matmul(x.reshape(-1, form.in_channels), w[:, 0], precision=form.precision)
@@ -94,6 +105,8 @@ def supports(form: Form) -> str | None:
     several = form.layout == "first" and form.kind == "forward" and form.in_channels > 1
     if form.groups > 1 and not several:
         return "takes one group, or groups of several channels where these lie first"
+    if form.kind == "forward" and max(form.lhs_dilation) > 1:
+        return "takes no dilated input: its product would be with zeros"
     return "takes one tap (a 1x1 kernel)" if form.taps > 1 else None
 
 

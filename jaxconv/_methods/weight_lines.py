@@ -19,7 +19,6 @@ M. Dukhan, "The indirect convolution algorithm", 2019, section 3.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from jax import Array, lax
 from jaxconv._form import (
     Form,
     channels_last,
+    in_the_plane,
     may_turn,
     pad_positions,
     turned_back,
@@ -56,15 +56,6 @@ def swaps(form: Form) -> bool:
     """Whether x and y change places: products with few columns are slow."""
     fewer = form.out_channels <= FEW or 2 * form.out_channels <= form.in_channels
     return fewer and form.out_channels < form.in_channels and may_turn(form)
-
-
-def in_the_plane(form: Form) -> Form:
-    """A 1-D form as a 2-D one of a single row."""
-    if form.ndim == 2:
-        return form
-    ones = ("spatial", "kernel", "out_spatial", "strides", "dilation", "lhs_dilation")
-    rows = {name: (1, *getattr(form, name)) for name in ones}
-    return dataclasses.replace(form, padding=((0, 0), *form.padding), **rows)
 
 
 def block_of(form: Form) -> tuple[int, int]:

@@ -1,71 +1,91 @@
-"""winograd2 and winograd4: 3x3 convolutions with fewer multiplications.
+"""winograd2 and winograd4: kernels of three taps with fewer multiplications.
 
-An output tile of m x m is made of the products of (m + 2)^2 numbers, not 9 m^2: a tile of the
-input, d, and the kernel, g, are transformed, multiplied entry by entry (a matrix product over
-channels for each entry), and transformed back,
+Along one dimension, m outputs of r taps see t = m + r - 1 inputs d. They are the coefficients of a
+product of polynomials, and a product of polynomials is known from its values at t points: transform
+the inputs and the kernel g, multiply entry by entry, transform back,
 
-    Y = A^T [ (G g G^T) * (B^T d B) ] A.
+    y = A^T [ (G g) * (B^T d) ],
 
-2.25 times fewer multiplications for m = 2, 4 times for m = 4, against more rounding: the entries
-of the transforms for m = 4 reach 8.
+t multiplications in place of m r. In two dimensions each side is transformed twice, and an entry's
+product over all channels is a matrix product. For 3x3 that makes 2.25 times fewer multiplications
+with m = 2 and 4 times with m = 4, against more rounding and the time for the transforms.
+
+The weight gradient is the same with the roles changed: its 3 outputs are sums of m taps, the
+gradient of a tile of outputs.
+
+The points for m = 4 are 0, infinity, and c, -c, 1/c, -1/c with c = sqrt(2): a quarter of the error
+that 0, 1, -1, 2, -2 have.
 
 Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016,
 equations 8 to 12 and section 4.3, after S. Winograd, "Arithmetic Complexity of Computations",
-1980.
+1980. The points: S. A. Alam, A. Anderson, B. Barabasz, D. Gregg, "Winograd convolution for deep
+neural networks: efficient point selection", 2022 (arXiv:2201.10369).
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv._form import Form, pad_positions
+from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part
+from jaxconv._methods._products import over_rows
 
-# (A^T, G, B^T) for tiles of m outputs along a dimension.
-TRANSFORMS = {
-    2: (
-        np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32),
-        np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32),
-        np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32),
-    ),
-    4: (
-        np.array(
-            [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-            np.float32,
-        ),
-        np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-        np.array(
-            [
-                [4, 0, -5, 0, 1, 0],
-                [0, -4, -4, 1, 1, 0],
-                [0, 4, -4, -1, 1, 0],
-                [0, -2, -1, 2, 1, 0],
-                [0, 2, -1, -2, 1, 0],
-                [0, 4, 0, -5, 0, 1],
-            ],
-            np.float32,
-        ),
-    ),
-}
-# With more channels than this, m = 4 would leave the accuracy that "auto" promises.
+# The points for tiles of t inputs; one more lies at infinity.
+POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))}
+# With more channels than this the rounding would leave the accuracy that "auto" promises.
 MOST_CHANNELS = {2: 2048, 4: 512}
-# Entries of the transformed tiles of a block of images: 4 MiB, in the last cache. But so many
-# tiles, up to 16 MiB: products of few rows run at half the rate.
-BLOCK, TILES, MOST = 1 << 20, 256, 1 << 22
+# Transformed entries of input and output in a block: 16 MiB. Smaller ones leave the cores idle,
+# larger ones pay for new pages in each call.
+MOST = 1 << 22
 # Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
 PRODUCT, TRANSFORM, CALL = 100e9, 0.8e9, 40e-6
 
 
-def mixed(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
+class Transforms(NamedTuple):
+    """A^T (outputs, t), G (t, taps) and B^T (t, t)."""
+
+    back: np.ndarray
+    kernel: np.ndarray
+    input: np.ndarray
+
+
+@functools.cache
+def transforms(outputs: int, taps: int) -> Transforms:
+    """The matrices for so many outputs of so many taps, after Toom and Cook.
+
+    Rows of B^T are the polynomials that are zero at all points but one, G and A^T the powers of the
+    points; what makes the value at a point 1 is in G.
+    """
+    if outputs == taps == 1:
+        one = np.ones((1, 1))
+        return Transforms(one, one, one)
+    size = outputs + taps - 1
+    points = POINTS[size]
+    others = [[q for q in points if q != p] for p in points]
+    scale = [math.prod(p - q for q in rest) for p, rest in zip(points, others, strict=True)]
+    rows = [np.poly(rest)[::-1] for rest in others]
+    input = np.zeros((size, size))
+    for row, found in zip(input, [*rows, np.poly(points)[::-1]], strict=True):
+        row[: len(found)] = np.where(np.abs(found) < 1e-12, 0, found)
+    kernel = np.zeros((size, taps))
+    kernel[:-1] = [[p**k / n for k in range(taps)] for p, n in zip(points, scale, strict=True)]
+    kernel[-1, -1] = 1
+    back = np.array([[*(p**k for p in points), k == outputs - 1] for k in range(outputs)], float)
+    return Transforms(back, kernel, input)
+
+
+def mixed(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
     """matrix @ parts, without the products with 0 and 1."""
     rows = []
-    for row in matrix:
+    for row in matrix.tolist():
         terms = [
             part if c == 1 else -part if c == -1 else np.float32(c) * part
             for c, part in zip(row, parts, strict=True)
@@ -75,110 +95,174 @@ def mixed(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
     return rows
 
 
-def both_ways(a: np.ndarray) -> np.ndarray:
-    """The matrix that does to a flat tile what a does to its rows and then to its columns."""
-    return np.kron(a, a)
+def spread(x: Array, tiles: tuple[int, int], steps: Sequence[int], by: list[np.ndarray]) -> Array:
+    """Tiles of x (N, H, W, C), `steps` apart, transformed: (entries, N * tall * wide, C).
 
-
-def kernel_tiles(w: Array, m: int) -> Array:
-    """G g G^T: ((m + 2)^2, C, O), as one product, so that w is read once, however it lies."""
-    both = both_ways(TRANSFORMS[m][1].astype(np.float32))
-    tiles = jnp.matmul(both, w.reshape(9, -1), precision=lax.Precision.HIGHEST)
-    return tiles.reshape(-1, *w.shape[2:])
-
-
-def input_tiles(x: Array, tiles: tuple[int, int], m: int) -> Array:
-    """B^T d B of the overlapping tiles of x (N, (th + 1) m, (tw + 1) m, C): (t, t, N, th, tw, C).
-
-    A tile is m rows of its own and the first two of the next one, and so with its columns. The
-    columns are mixed by one sum with numbers read from an array: as six sums, of runs as short as
-    C, they compile two to five times as slowly. Rows are long runs.
+    The columns are mixed by one sum with numbers read from an array: as sums of their own, of runs
+    as short as C, they compile two to five times as slowly. Rows are long runs.
     """
-    b, (th, tw) = TRANSFORMS[m][2], tiles
+    (tall, wide), (down, beside), (over_rows, over_columns) = tiles, steps, by
     n, _, width, c = x.shape
-    x = x.reshape(n, th + 1, m, width * c)
-    rows = [x[:, :th, i] for i in range(m)] + [x[:, 1:, i] for i in range(2)]
-    x = lax.optimization_barrier(jnp.stack(mixed(b, rows)))
-    x = x.reshape(m + 2, n, th, tw + 1, m, c)
-    columns = [x[..., :tw, j, :] for j in range(m)] + [x[..., 1:, j, :] for j in range(2)]
-    weights = b.T.reshape(m + 2, m + 2, 1, 1, 1, 1)
-    terms = (part[:, None] * weight for part, weight in zip(columns, weights, strict=True))
-    return functools.reduce(jnp.add, terms)
+    x = x.reshape(n, -1, down, width * c)
+    rows = [x[:, i // down : i // down + tall, i % down] for i in range(over_rows.shape[1])]
+    x = lax.optimization_barrier(jnp.stack(mixed(over_rows, rows)))
+    x = x.reshape(len(over_rows), n, tall, width // beside, beside, c)
+    count = over_columns.shape[1]
+    columns = [x[..., j // beside : j // beside + wide, j % beside, :] for j in range(count)]
+    numbers = over_columns.T.astype(np.float32).reshape(*over_columns.T.shape, 1, 1, 1, 1)
+    terms = (column[:, None] * number for column, number in zip(columns, numbers, strict=True))
+    return functools.reduce(jnp.add, terms).reshape(-1, n * tall * wide, c)
 
 
-def output_tiles(z: Array, m: int) -> Array:
-    """A^T z A of the products z (t, t, N, th, tw, O), put together: (N, th m, tw m, O).
+def both_ways(by: list[np.ndarray], entries: Array) -> Array:
+    """Entries (t * t, ...) transformed over rows and columns: one product, so read but once."""
+    matrix = np.kron(*by).astype(np.float32)
+    flat = jnp.matmul(matrix, entries.reshape(matrix.shape[1], -1), precision=lax.Precision.HIGHEST)
+    return flat.reshape(-1, *entries.shape[1:])
 
-    As one product: for m = 4, sixteen sums of up to 25 terms would be much to compile.
+
+class Plan(NamedTuple):
+    """How a result is covered: in blocks of some images, or of a band of tiles of one image.
+
+    Attributes:
+      steps: outputs of a tile, down and across.
+      images: in a block.
+      tiles: of an image in a block, down and across.
+      bands: blocks of an image, where that has several; they follow each other on `axis`.
+      axis: 1 or 2.
     """
-    both = both_ways(TRANSFORMS[m][0])
-    _, _, n, th, tw, o = z.shape
-    tiles = jnp.matmul(both, z.reshape(both.shape[1], -1), precision=lax.Precision.HIGHEST)
-    tiles = lax.optimization_barrier(tiles.reshape(m, m, n, th, tw, o))
-    return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(n, th * m, tw * m, o)
+
+    steps: tuple[int, ...]
+    images: int
+    tiles: tuple[int, int]
+    bands: int
+    axis: int
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Rows and columns of a block."""
+        return tuple(count * step for count, step in zip(self.tiles, self.steps, strict=True))
+
+    def whole(self, more: Sequence[int] = (0, 0)) -> list[int]:
+        """Rows and columns of all blocks of an image, and `more` tiles."""
+        counts = [n * self.bands if d + 1 == self.axis else n for d, n in enumerate(self.tiles)]
+        return [(n + m) * step for n, m, step in zip(counts, more, self.steps, strict=True)]
+
+    def cut(self, x: Array, i: Index, more: Sequence[int] = (0, 0)) -> Array:
+        """What block i takes of x, which has the rows and columns of `whole(more)`."""
+        if self.bands == 1:
+            return part(x, i, self.images)
+        sizes = [n + m * step for n, m, step in zip(self.outputs, more, self.steps, strict=True)]
+        start: list[Index] = [i // self.bands, 0, 0, 0]
+        start[self.axis] = i % self.bands * self.outputs[self.axis - 1]
+        return lax.dynamic_slice(x, start, (1, *sizes, x.shape[-1]))
+
+
+def steps_of(form: Form, m: int) -> tuple[int, ...]:
+    """Outputs of a tile in each dimension: m, or 1 where there is but one tap."""
+    return tuple(m if k > 1 else 1 for k in form.kernel)
+
+
+def tiles_of(form: Form, m: int) -> tuple[int, ...]:
+    """How many tiles cover the result in each dimension."""
+    counts = zip(form.out_spatial, steps_of(form, m), strict=True)
+    return tuple(-(-out // step) for out, step in counts)
+
+
+def entries_of(form: Form, m: int) -> int:
+    """Transformed numbers of a tile and channel."""
+    return math.prod(step + k - 1 for step, k in zip(steps_of(form, m), form.kernel, strict=True))
+
+
+def plan(form: Form, m: int) -> Plan:
+    """Blocks of up to `MOST` entries, of whole images if one has no more."""
+    steps, (tall, wide) = steps_of(form, m), tiles_of(form, m)
+    tile = entries_of(form, m) * (form.in_channels + form.out_channels)
+    if tall * wide * tile <= MOST:
+        most = min(MOST // (tall * wide * tile), form.batch)
+        images = max(n for n in range(1, most + 1) if form.batch % n == 0)
+        return Plan(steps, images, (tall, wide), 1, 1)
+    axis, count, other = (1, tall, wide) if tall > 1 else (2, wide, tall)
+    bands = -(-count // max(1, MOST // (other * tile)))
+    size = -(-count // bands)
+    return Plan(steps, 1, (size, wide) if axis == 1 else (tall, size), -(-count // size), axis)
+
+
+def padded(x: Array, form: Form, whole: Sequence[int]) -> Array:
+    """x with its padding, up to `whole` rows and columns."""
+    sides = zip(form.padding, whole, x.shape[1:], strict=False)
+    edges = [(lo, size - lo - n, 0) for (lo, _), size, n in sides]
+    return pad_positions(x, edges, form.layout)
 
 
 def forward(x: Array, w: Array, form: Form, m: int) -> Array:
-    """y, a cache-sized block of images, or of rows of tiles of an image, at a time."""
-    tall, wide = tiles_of(form, m)
-    images, rows = block_of(form, m)
-    bands = -(-tall // rows)
-    u = kernel_tiles(w, m)
+    """y, a block at a time."""
+    plane = in_the_plane(form)
+    blocks = plan(plane, m)
+    found = [transforms(s, k) for s, k in zip(blocks.steps, plane.kernel, strict=True)]
+    more = [int(k > 1) for k in plane.kernel]  # a tile reaches into the next one
+    x, w = x.reshape(plane.x_shape), w.reshape(plane.taps, *w.shape[-2:])
+    u = both_ways([t.kernel for t in found], w)
+    if blocks.bands > 1:
+        x = padded(x, plane, blocks.whole(more))
 
-    def padded(x: Array) -> Array:
-        low = tuple(lo for lo, _ in form.padding)
-        whole = ((bands * rows + 1) * m, (wide + 1) * m)
-        edges = [
-            (lo, size - lo - n, 0) for lo, size, n in zip(low, whole, form.spatial, strict=True)
-        ]
-        return pad_positions(x, edges, form.layout)
-
-    def block(x: Array) -> Array:
-        n = x.shape[0]
-        v = input_tiles(x, (rows, wide), m).reshape(-1, n * rows * wide, form.in_channels)
+    def block(i: Index) -> Array:
+        d = blocks.cut(x, i, more)
+        if blocks.bands == 1:
+            d = padded(d, plane, blocks.whole(more))
+        v = spread(d, blocks.tiles, blocks.steps, [t.input for t in found])
         z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
-        return output_tiles(z.reshape(m + 2, m + 2, n, rows, wide, -1), m)
+        y = lax.optimization_barrier(both_ways([t.back for t in found], z))
+        (tall, wide), (down, beside) = blocks.tiles, blocks.steps
+        y = y.reshape(down, beside, -1, tall, wide, form.out_channels)
+        return y.transpose(2, 3, 0, 4, 1, 5).reshape(-1, *blocks.outputs, form.out_channels)
 
-    if bands > 1:
-        x = padded(x)
+    count = form.batch * blocks.bands // blocks.images
+    # Two blocks side by side: where a product keeps to one core, each has its own.
+    y = jnp.concatenate([block(0), block(1)]) if count == 2 else join(count, block)
+    if blocks.bands > 1:
+        y = y.reshape(form.batch, blocks.bands, *y.shape[1:])
+        y = jnp.moveaxis(y, 1, blocks.axis)  # nothing moves where the bands are rows
+    y = y.reshape(form.batch, *blocks.whole(), form.out_channels)
+    return y[:, : plane.out_spatial[0], : plane.out_spatial[1]].reshape(form.y_shape)
 
-        def band(i: Index) -> Array:
-            start = (i // bands, i % bands * rows * m, 0, 0)
-            return block(lax.dynamic_slice(x, start, (1, (rows + 1) * m, *x.shape[2:])))
 
-        y = join(form.batch * bands, band)
+def weight(x: Array, y: Array, form: Form, m: int) -> Array:
+    """w, the sum of the blocks' products, transformed once."""
+    plane = in_the_plane(form)
+    blocks = plan(plane, m)
+    found = [transforms(k, s) for s, k in zip(blocks.steps, plane.kernel, strict=True)]
+    more = [int(k > 1) for k in plane.kernel]
+    x = padded(x.reshape(plane.x_shape), plane, blocks.whole(more))
+    sides = zip(blocks.whole(), plane.out_spatial, strict=True)
+    y = y.reshape(plane.y_shape)
+    y = pad_positions(y, [(0, size - out, 0) for size, out in sides], form.layout)
+
+    def block(i: Index) -> Array:
+        d, g = blocks.cut(x, i, more), blocks.cut(y, i)
+        v = spread(d, blocks.tiles, blocks.steps, [t.input for t in found])
+        u = spread(g, blocks.tiles, blocks.steps, [t.kernel for t in found])
+        return over_rows(v, u, form.precision)
+
+    count = form.batch * blocks.bands // blocks.images
+    if count == 1:
+        z = block(0)
     else:
-        y = join(form.batch // images, lambda i: block(padded(part(x, i, images))))
-    y = y.reshape(form.batch, bands * rows * m, wide * m, form.out_channels)
-    return y[:, : form.out_spatial[0], : form.out_spatial[1]]
-
-
-def tiles_of(form: Form, m: int) -> tuple[int, int]:
-    """How many tiles of m outputs cover the result, down and across."""
-    tall, wide = (-(-out // m) for out in form.out_spatial)
-    return tall, wide
-
-
-def block_of(form: Form, m: int) -> tuple[int, int]:
-    """(images, rows of tiles) whose tiles stay in the cache: whole images if one of them does."""
-    tall, wide = tiles_of(form, m)
-    tile = (m + 2) ** 2 * (form.in_channels + form.out_channels)
-    row, block = wide * tile, max(BLOCK, min(TILES * tile, MOST))
-    if tall * row <= block:
-        most = min(block // (tall * row), form.batch)
-        return max(n for n in range(1, most + 1) if form.batch % n == 0), tall
-    bands = -(-tall // max(1, block // row))
-    return 1, -(-tall // bands)
+        zeros = jnp.zeros((entries_of(plane, m), form.in_channels, form.out_channels), x.dtype)
+        z = lax.fori_loop(0, count, lambda i, z: z + block(i), zeros)
+    return both_ways([t.back for t in found], z).reshape(form.w_shape)
 
 
 def supports(form: Form, m: int) -> str | None:
-    """3x3, stride 1, no dilation, one group, float32, channels enough and not too many."""
-    if form.kernel != (3, 3) or form.groups > 1:
-        return "takes a 3x3 kernel and one group"
+    """Kernels of three taps (and one) in up to two dimensions, plain, float32, enough channels."""
+    if form.ndim > 2 or set(form.kernel) - {1, 3} or form.taps == 1 or form.groups > 1:
+        return "takes a kernel of 3x3, 3x1, 1x3 or 3, and one group"
     if {*form.strides, *form.dilation, *form.lhs_dilation} != {1}:
         return "takes stride 1 and no dilation"
     if form.dtype != np.float32:
         return f"takes float32, not {form.dtype}"
+    if form.examples > 1:
+        return "takes one example"
     if form.in_channels > MOST_CHANNELS[m]:
         return (
             f"takes at most {MOST_CHANNELS[m]} channels for its rounding, here {form.in_channels}"
@@ -192,10 +276,11 @@ def supports(form: Form, m: int) -> str | None:
 
 
 def cost(form: Form, m: int) -> float:
-    """The products, and the transforms of input and output."""
-    entries = form.batch * math.prod(tiles_of(form, m)) * (m + 2) ** 2
+    """The products, and the transforms of the two larger arrays and of the third."""
+    tiles, entries = form.batch * math.prod(tiles_of(form, m)), entries_of(form, m)
     c, o = form.in_channels, form.out_channels
-    return entries * c * o / PRODUCT + entries * (c + o) / TRANSFORM + 36 * c * o / 2e9 + CALL
+    products, spread = tiles * entries * c * o, tiles * entries * (c + o)
+    return products / PRODUCT + spread / TRANSFORM + entries * c * o / 2e9 + CALL
 
 
 def method(m: int) -> Method:
@@ -205,7 +290,7 @@ def method(m: int) -> Method:
         f"3x3 with {9 * m * m / (m + 2) ** 2:g} times fewer multiplications, tiles of {m}x{m}",
         functools.partial(supports, m=m),
         functools.partial(forward, m=m),
-        None,
+        functools.partial(weight, m=m),
         functools.partial(cost, m=m),
         exact=False,
         tile=m,

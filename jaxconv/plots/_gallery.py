@@ -114,6 +114,8 @@ _FIGURES: dict[str, tuple[str, Callable[[ThemeName], Figure]]] = {
         lambda theme: sliding(SHORT, EDGE, theme=theme)),
     "sliding-stride": ("Stride 2, padding 1, dilation 2",
         lambda theme: sliding(SHORT, EDGE, stride=2, padding=1, dilation=2, theme=theme)),
+    "sliding-dilation": ("Dilation 2: even samples meet even samples",
+        lambda theme: sliding(SHORT, EDGE, dilation=2, theme=theme)),
     "feature-maps": ("Five kernels, five feature maps",
         lambda theme: feature_maps(ecg()[100:400], _kernels(), theme=theme)),
     "feature-maps-stereo": ("Kernels two channels thick",
