@@ -64,13 +64,13 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Three dimensions, one group, several taps, depth not dilated."""
+    """Three dimensions, one group, several taps in a slice, depth not dilated."""
     if form.ndim != 3:
         return "takes three dimensions"
     if form.groups > 1:
         return "takes one group"
-    if form.taps == 1:
-        return "takes several taps"
+    if form.taps == form.kernel[0]:
+        return "takes several taps in a slice: its copy is for a convolution, not for a product"
     if form.lhs_dilation[0] > 1:
         return "takes no dilated depth"
     return None
