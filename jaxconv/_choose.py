@@ -168,8 +168,8 @@ def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, 
 @functools.lru_cache(maxsize=8192)
 def best_for(form: Form) -> tuple[Method, float]:
     """The fastest method for `form` by estimate, and its seconds."""
-    seconds, method = candidates(form)[0][0]
-    return method, seconds
+    _, method = candidates(form)[0][0]
+    return method, seconds_of(method, form)
 
 
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:

@@ -24,7 +24,7 @@ class Method(NamedTuple):
       cost: form -> estimated seconds on the machine that the numbers were measured on.
       exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
       auto: whether "auto" may choose it.
-      tile: outputs along a dimension with taps come in multiples of it; the rest is dropped.
+      tile: outputs along a dimension with several taps are covered by multiples of it.
       linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 

@@ -68,11 +68,12 @@ def weight_of_images(x: Array, y: Array, form: Form) -> Array:
     return jnp.sum(jnp.einsum("ncp,nop->nco", x, y, precision=form.precision), 0)
 
 
-def image_by_image(form: Form) -> bool:
+def stays_first(form: Form) -> bool:
     """Whether the product keeps channels first, as it must for groups.
 
-    A weight that is large is not copied for each image, and then the longer side has to be
-    transposed: that is the input, if there are as many channels there.
+    A large weight is not copied for each image, and without copies XLA's product transposes the
+    input within: better before it, to channels last, if the input has at least as many channels as
+    the result, which is transposed back.
     """
     if form.layout == "last":
         return False
@@ -82,7 +83,7 @@ def image_by_image(form: Form) -> bool:
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
     x, w = used(x, form), w.reshape(form.in_channels, form.groups, form.out_channels)
-    if image_by_image(form):
+    if stays_first(form):
         y = forward_of_images(by_images(x), jnp.moveaxis(w, 0, -1), form)
     else:
         y = jnp.matmul(x.reshape(-1, form.in_channels), w[:, 0], precision=form.precision)

@@ -20,6 +20,8 @@ from jaxconv._form import Form, pad_positions
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
 
+# Phases are filled up to one size: to so many times the positions at most.
+MOST_FILLED = 1.25
 # Bytes a second of the copies, and the seconds of a call; two AVX-512 cores.
 COPY, CALL = 3e9, 3e-5
 
@@ -113,13 +115,21 @@ def supports(form: Form) -> str | None:
         return "takes no dilated input"
     if min(side for pair in form.padding for side in pair) < 0:
         return "takes no cropped input: zeros of the last phases would meet it"
+    steps, inner = rates(form), thinned(form)
+    if form.kind == "weight" and any(n % d for n, d in zip(form.out_spatial, steps, strict=True)):
+        return "takes phases of one size: zeros of y would meet inputs that it does not see"
+    filled = (math.prod(inner.spatial) / math.prod(form.spatial)) * math.prod(steps)
+    outputs = (math.prod(inner.out_spatial) / math.prod(form.out_spatial)) * math.prod(steps)
+    if max(filled, outputs) > MOST_FILLED:
+        return "takes images whose phases are of about one size"
     return None
 
 
 def cost(form: Form) -> float:
     """The phases' convolution, and a copy of both arrays."""
-    moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.dtype.itemsize
-    return _inner.best(thinned(form))[1] + 2 * moved / COPY + CALL
+    inner = thinned(form)
+    moved = (math.prod(inner.x_shape) + math.prod(inner.y_shape)) * form.dtype.itemsize
+    return _inner.best(inner)[1] + 2 * moved / COPY + CALL
 
 
 METHOD = Method(

@@ -45,6 +45,8 @@ MOST_CHANNELS = {2: 2048, 4: 512}
 # Transformed entries of input and output in a block: 16 MiB. Smaller ones leave the cores idle,
 # larger ones pay for new pages in each call.
 MOST = 1 << 22
+# Temporary numbers beyond twice the arrays: 32 MiB.
+SPARE = 1 << 23
 # Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
 PRODUCT, TRANSFORM, CALL = 100e9, 0.8e9, 40e-6
 
@@ -82,13 +84,13 @@ def transforms(outputs: int, taps: int) -> Transforms:
     return Transforms(back, kernel, input)
 
 
-def mixed(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
-    """matrix @ parts, without the products with 0 and 1."""
+def mixed(matrix: np.ndarray, entries: Sequence[Array]) -> list[Array]:
+    """matrix @ entries, without the products with 0 and 1."""
     rows = []
     for row in matrix.tolist():
         terms = [
-            part if c == 1 else -part if c == -1 else np.float32(c) * part
-            for c, part in zip(row, parts, strict=True)
+            entry if c == 1 else -entry if c == -1 else np.float32(c) * entry
+            for c, entry in zip(row, entries, strict=True)
             if c
         ]
         rows.append(functools.reduce(jnp.add, terms))
@@ -101,15 +103,15 @@ def spread(x: Array, tiles: tuple[int, int], steps: Sequence[int], by: list[np.n
     The columns are mixed by one sum with numbers read from an array: as sums of their own, of runs
     as short as C, they compile two to five times as slowly. Rows are long runs.
     """
-    (tall, wide), (down, beside), (over_rows, over_columns) = tiles, steps, by
+    (tall, wide), (down, beside), (for_rows, for_columns) = tiles, steps, by
     n, _, width, c = x.shape
     x = x.reshape(n, -1, down, width * c)
-    rows = [x[:, i // down : i // down + tall, i % down] for i in range(over_rows.shape[1])]
-    x = lax.optimization_barrier(jnp.stack(mixed(over_rows, rows)))
-    x = x.reshape(len(over_rows), n, tall, width // beside, beside, c)
-    count = over_columns.shape[1]
+    rows = [x[:, i // down : i // down + tall, i % down] for i in range(for_rows.shape[1])]
+    x = lax.optimization_barrier(jnp.stack(mixed(for_rows, rows)))
+    x = x.reshape(len(for_rows), n, tall, width // beside, beside, c)
+    count = for_columns.shape[1]
     columns = [x[..., j // beside : j // beside + wide, j % beside, :] for j in range(count)]
-    numbers = over_columns.T.astype(np.float32).reshape(*over_columns.T.shape, 1, 1, 1, 1)
+    numbers = for_columns.T.astype(np.float32).reshape(*for_columns.T.shape, 1, 1, 1, 1)
     terms = (column[:, None] * number for column, number in zip(columns, numbers, strict=True))
     return functools.reduce(jnp.add, terms).reshape(-1, n * tall * wide, c)
 
@@ -149,7 +151,7 @@ class Plan(NamedTuple):
         return [(n + m) * step for n, m, step in zip(counts, more, self.steps, strict=True)]
 
     def cut(self, x: Array, i: Index, more: Sequence[int] = (0, 0)) -> Array:
-        """What block i takes of x, which has the rows and columns of `whole(more)`."""
+        """What block i takes of x: images as they are, or a band of the padded ones."""
         if self.bands == 1:
             return part(x, i, self.images)
         sizes = [n + m * step for n, m, step in zip(self.outputs, more, self.steps, strict=True)]
@@ -182,17 +184,21 @@ def plan(form: Form, m: int) -> Plan:
         most = min(MOST // (tall * wide * tile), form.batch)
         images = max(n for n in range(1, most + 1) if form.batch % n == 0)
         return Plan(steps, images, (tall, wide), 1, 1)
-    axis, count, other = (1, tall, wide) if tall > 1 else (2, wide, tall)
+    by_rows = tall > 1 and wide * tile <= MOST
+    count, other = (tall, wide) if by_rows else (wide, tall)
     bands = -(-count // max(1, MOST // (other * tile)))
     size = -(-count // bands)
-    return Plan(steps, 1, (size, wide) if axis == 1 else (tall, size), -(-count // size), axis)
+    bands = -(-count // size)
+    tiles, axis = ((size, wide), 1) if by_rows else ((tall, size), 2)
+    return Plan(steps, 1, tiles, bands, axis)
 
 
 def padded(x: Array, form: Form, whole: Sequence[int]) -> Array:
-    """x with its padding, up to `whole` rows and columns."""
-    sides = zip(form.padding, whole, x.shape[1:], strict=False)
-    edges = [(lo, size - lo - n, 0) for (lo, _), size, n in sides]
-    return pad_positions(x, edges, form.layout)
+    """x with its padding, zeros in place of what is cropped, up to `whole` rows and columns."""
+    seen = [n + min(hi, 0) for n, (_, hi) in zip(form.spatial, form.padding, strict=True)]
+    x = x[:, : seen[0], : seen[1]]
+    sides = zip(form.padding, whole, seen, strict=True)
+    return pad_positions(x, [(lo, size - lo - n, 0) for (lo, _), size, n in sides], form.layout)
 
 
 def forward(x: Array, w: Array, form: Form, m: int) -> Array:
@@ -233,13 +239,16 @@ def weight(x: Array, y: Array, form: Form, m: int) -> Array:
     blocks = plan(plane, m)
     found = [transforms(k, s) for s, k in zip(blocks.steps, plane.kernel, strict=True)]
     more = [int(k > 1) for k in plane.kernel]
-    x = padded(x.reshape(plane.x_shape), plane, blocks.whole(more))
+    x, y = x.reshape(plane.x_shape), y.reshape(plane.y_shape)
     sides = zip(blocks.whole(), plane.out_spatial, strict=True)
-    y = y.reshape(plane.y_shape)
-    y = pad_positions(y, [(0, size - out, 0) for size, out in sides], form.layout)
+    below = [(0, size - out, 0) for size, out in sides]
+    if blocks.bands > 1:
+        x, y = padded(x, plane, blocks.whole(more)), pad_positions(y, below, form.layout)
 
     def block(i: Index) -> Array:
         d, g = blocks.cut(x, i, more), blocks.cut(y, i)
+        if blocks.bands == 1:
+            d, g = padded(d, plane, blocks.whole(more)), pad_positions(g, below, form.layout)
         v = spread(d, blocks.tiles, blocks.steps, [t.input for t in found])
         u = spread(g, blocks.tiles, blocks.steps, [t.kernel for t in found])
         return over_rows(v, u, form.precision)
@@ -263,7 +272,7 @@ def supports(form: Form, m: int) -> str | None:
         return f"takes float32, not {form.dtype}"
     if form.examples > 1:
         return "takes one example"
-    if form.in_channels > MOST_CHANNELS[m]:
+    if form.kind == "forward" and form.in_channels > MOST_CHANNELS[m]:
         return (
             f"takes at most {MOST_CHANNELS[m]} channels for its rounding, here {form.in_channels}"
         )
@@ -272,7 +281,20 @@ def supports(form: Form, m: int) -> str | None:
     tiles = form.batch * math.prod(tiles_of(form, m))
     if form.in_channels * form.out_channels > 2 * tiles * (form.in_channels + form.out_channels):
         return f"takes images with more work than its kernel's transform, here {tiles} tiles"
+    allowed = 2 * sum(map(math.prod, (form.x_shape, form.w_shape, form.y_shape))) + SPARE
+    if held(form, m) > allowed:
+        return "takes kernels whose transform is not much larger than the arrays"
     return None
+
+
+def held(form: Form, m: int) -> float:
+    """Numbers held at once, about: transformed kernels, and blocks with their mixed rows."""
+    kernels, tiles = entries_of(form, m) * form.in_channels * form.out_channels, tiles_of(form, m)
+    tile = entries_of(form, m) * (form.in_channels + form.out_channels)
+    everything = form.batch * math.prod(tiles) * tile
+    if form.kind == "weight":  # the sum so far, and a block's
+        return 2 * kernels + 1.5 * min(MOST, everything)
+    return kernels + 1.5 * min(2 * MOST, everything)
 
 
 def cost(form: Form, m: int) -> float:
@@ -284,10 +306,10 @@ def cost(form: Form, m: int) -> float:
 
 
 def method(m: int) -> Method:
-    """The method with output tiles of m x m."""
+    """The method with tiles of m outputs in a dimension."""
     return Method(
         f"winograd{m}",
-        f"3x3 with {9 * m * m / (m + 2) ** 2:g} times fewer multiplications, tiles of {m}x{m}",
+        f"three taps with {3 * m / (m + 2):g} times fewer products a dimension, tiles of {m}",
         functools.partial(supports, m=m),
         functools.partial(forward, m=m),
         functools.partial(weight, m=m),
