@@ -22,8 +22,10 @@ from jaxconv._methods._base import Method
 
 # Phases are filled up to one size: to so many times the positions at most.
 MOST_FILLED = 1.25
+# Phases with fewer positions along a dimension took twice what is estimated for them.
+FEW, SLOWER = 8, 2
 # Bytes a second of the copies, and the seconds of a call; two AVX-512 cores.
-COPY, CALL = 3e9, 3e-5
+COPY, CALL = 10e9, 3e-5
 
 
 def rates(form: Form) -> tuple[int, ...]:
@@ -129,7 +131,8 @@ def cost(form: Form) -> float:
     """The phases' convolution, and a copy of both arrays."""
     inner = thinned(form)
     moved = (math.prod(inner.x_shape) + math.prod(inner.y_shape)) * form.dtype.itemsize
-    return _inner.best(inner)[1] + 2 * moved / COPY + CALL
+    slower = SLOWER if min(inner.out_spatial) < FEW else 1
+    return slower * (_inner.best(inner)[1] + 2 * moved / COPY) + CALL
 
 
 METHOD = Method(
