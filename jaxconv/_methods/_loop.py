@@ -43,6 +43,15 @@ def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:
     return lax.fori_loop(0, count, put, whole)
 
 
+def total(count: int, block: Callable[[Index], Array]) -> Array:
+    """block(0) + block(1) + ..."""
+    if count == 1:
+        return block(0)
+    one = jax.eval_shape(block, 0)
+    zeros = jnp.zeros(one.shape, one.dtype)
+    return lax.fori_loop(0, count, lambda i, sums: sums + block(i), zeros)
+
+
 def add_up(block: Callable[..., Array], acc: Array, size: int, *arrays: Array) -> Array:
     """acc, taken through block(acc, ...) for every `size` examples of the arrays; the rest last."""
     batch = arrays[0].shape[0]

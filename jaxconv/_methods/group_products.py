@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import join
+from jaxconv._methods._loop import Index, join, total
 from jaxconv._methods.shifts import pad_rows, window
 
 MOST_TAPS = 64
@@ -59,16 +59,15 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     y = jnp.moveaxis(y.astype(form.accumulator), -1, 1)
     y = y.reshape(form.batch, form.groups, form.out_channels, -1)
 
-    def product(image: Array, part: Array | int) -> Array:
+    def product(image: Index, part: Index) -> Array:
         begin = part * groups
         xs = lax.dynamic_slice(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
         ys = lax.dynamic_slice(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
         patches = _patches(xs[0], form, groups)
         return jnp.einsum("gkp,gop->gko", patches, ys[0], precision=form.precision)
 
-    def of_part(part: Array | int) -> Array:
-        zeros = jnp.zeros((groups, form.taps * form.in_channels, form.out_channels), x.dtype)
-        return lax.fori_loop(0, form.batch, lambda i, w: w + product(i, part), zeros)
+    def of_part(part: Index) -> Array:
+        return total(form.batch, lambda image: product(image, part))
 
     w = jnp.moveaxis(join(parts, of_part), 0, 1)  # (K*C, G, O)
     return w.reshape(form.w_shape).astype(form.out_dtype)

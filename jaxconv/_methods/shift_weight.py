@@ -28,6 +28,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
+from jaxconv._methods._loop import total
 from jaxconv._methods.shifts import add_up, pad_rows
 
 # Products added up in one fused loop.
@@ -109,10 +110,7 @@ def _last(x: Array, y: Array, form: Form) -> Array:
         return _sweep(math.prod(lead), form.out_spatial[-1], RUN, step, (zeros,))[0]
 
     # A sum for each image: one accumulator for all would round too often.
-    if form.batch == 1:
-        return jnp.swapaxes(of_image(0), -1, -2)
-    w = lax.fori_loop(0, form.batch, lambda i, w: w + of_image(i), zeros)
-    return jnp.swapaxes(w, -1, -2)
+    return jnp.swapaxes(total(form.batch, of_image), -1, -2)
 
 
 def _first(x: Array, y: Array, form: Form) -> Array:

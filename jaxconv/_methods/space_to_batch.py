@@ -120,9 +120,8 @@ def supports(form: Form) -> str | None:
     steps, inner = rates(form), thinned(form)
     if form.kind == "weight" and any(n % d for n, d in zip(form.out_spatial, steps, strict=True)):
         return "takes phases of one size: zeros of y would meet inputs that it does not see"
-    filled = (math.prod(inner.spatial) / math.prod(form.spatial)) * math.prod(steps)
-    outputs = (math.prod(inner.out_spatial) / math.prod(form.out_spatial)) * math.prod(steps)
-    if max(filled, outputs) > MOST_FILLED:
+    sizes = ((inner.x_shape, form.x_shape), (inner.y_shape, form.y_shape))
+    if any(math.prod(phases) > MOST_FILLED * math.prod(whole) for phases, whole in sizes):
         return "takes images whose phases are of about one size"
     return None
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, join, part
+from jaxconv._methods._loop import Index, join, part, total
 from jaxconv._methods._products import over_rows
 
 # The points for tiles of t inputs; one more lies at infinity.
@@ -150,14 +150,25 @@ class Plan(NamedTuple):
         counts = [n * self.bands if d + 1 == self.axis else n for d, n in enumerate(self.tiles)]
         return [(n + m) * step for n, m, step in zip(counts, more, self.steps, strict=True)]
 
-    def cut(self, x: Array, i: Index, more: Sequence[int] = (0, 0)) -> Array:
-        """What block i takes of x: images as they are, or a band of the padded ones."""
+    def count(self, batch: int) -> int:
+        """How many blocks so many images make."""
+        return batch * self.bands // self.images
+
+    def cutter(
+        self, x: Array, pad: Callable[[Array], Array], more: Sequence[int] = (0, 0)
+    ) -> Callable[[Index], Array]:
+        """What block i takes of the padded x: images, padded by themselves, or a band of one."""
         if self.bands == 1:
-            return part(x, i, self.images)
+            return lambda i: pad(part(x, i, self.images))
+        x = pad(x)
         sizes = [n + m * step for n, m, step in zip(self.outputs, more, self.steps, strict=True)]
-        start: list[Index] = [i // self.bands, 0, 0, 0]
-        start[self.axis] = i % self.bands * self.outputs[self.axis - 1]
-        return lax.dynamic_slice(x, start, (1, *sizes, x.shape[-1]))
+
+        def band(i: Index) -> Array:
+            start: list[Index] = [i // self.bands, 0, 0, 0]
+            start[self.axis] = i % self.bands * self.outputs[self.axis - 1]
+            return lax.dynamic_slice(x, start, (1, *sizes, x.shape[-1]))
+
+        return band
 
 
 def steps_of(form: Form, m: int) -> tuple[int, ...]:
@@ -176,10 +187,20 @@ def entries_of(form: Form, m: int) -> int:
     return math.prod(step + k - 1 for step, k in zip(steps_of(form, m), form.kernel, strict=True))
 
 
+def tiles_in_all(form: Form, m: int) -> int:
+    """How many tiles cover the results of the batch."""
+    return form.batch * math.prod(tiles_of(form, m))
+
+
+def numbers_of(form: Form, m: int) -> int:
+    """Transformed numbers of a tile, of input and output."""
+    return entries_of(form, m) * (form.in_channels + form.out_channels)
+
+
 def plan(form: Form, m: int) -> Plan:
     """Blocks of up to `MOST` entries, of whole images if one has no more."""
     steps, (tall, wide) = steps_of(form, m), tiles_of(form, m)
-    tile = entries_of(form, m) * (form.in_channels + form.out_channels)
+    tile = numbers_of(form, m)
     if tall * wide * tile <= MOST:
         most = min(MOST // (tall * wide * tile), form.batch)
         images = max(n for n in range(1, most + 1) if form.batch % n == 0)
@@ -209,21 +230,17 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     more = [int(k > 1) for k in plane.kernel]  # a tile reaches into the next one
     x, w = x.reshape(plane.x_shape), w.reshape(plane.taps, *w.shape[-2:])
     u = both_ways([t.kernel for t in found], w)
-    if blocks.bands > 1:
-        x = padded(x, plane, blocks.whole(more))
+    seen = blocks.cutter(x, lambda x: padded(x, plane, blocks.whole(more)), more)
 
     def block(i: Index) -> Array:
-        d = blocks.cut(x, i, more)
-        if blocks.bands == 1:
-            d = padded(d, plane, blocks.whole(more))
-        v = spread(d, blocks.tiles, blocks.steps, [t.input for t in found])
+        v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
         z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
         y = lax.optimization_barrier(both_ways([t.back for t in found], z))
         (tall, wide), (down, beside) = blocks.tiles, blocks.steps
         y = y.reshape(down, beside, -1, tall, wide, form.out_channels)
         return y.transpose(2, 3, 0, 4, 1, 5).reshape(-1, *blocks.outputs, form.out_channels)
 
-    count = form.batch * blocks.bands // blocks.images
+    count = blocks.count(form.batch)
     # Two blocks side by side: where a product keeps to one core, each has its own.
     y = jnp.concatenate([block(0), block(1)]) if count == 2 else join(count, block)
     if blocks.bands > 1:
@@ -242,24 +259,17 @@ def weight(x: Array, y: Array, form: Form, m: int) -> Array:
     x, y = x.reshape(plane.x_shape), y.reshape(plane.y_shape)
     sides = zip(blocks.whole(), plane.out_spatial, strict=True)
     below = [(0, size - out, 0) for size, out in sides]
-    if blocks.bands > 1:
-        x, y = padded(x, plane, blocks.whole(more)), pad_positions(y, below, form.layout)
+    seen = blocks.cutter(x, lambda x: padded(x, plane, blocks.whole(more)), more)
+    outputs = blocks.cutter(y, lambda y: pad_positions(y, below, form.layout))
 
     def block(i: Index) -> Array:
-        d, g = blocks.cut(x, i, more), blocks.cut(y, i)
-        if blocks.bands == 1:
-            d, g = padded(d, plane, blocks.whole(more)), pad_positions(g, below, form.layout)
-        v = spread(d, blocks.tiles, blocks.steps, [t.input for t in found])
-        u = spread(g, blocks.tiles, blocks.steps, [t.kernel for t in found])
+        v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
+        u = spread(outputs(i), blocks.tiles, blocks.steps, [t.kernel for t in found])
         return over_rows(v, u, form.precision)
 
-    count = form.batch * blocks.bands // blocks.images
-    if count == 1:
-        z = block(0)
-    else:
-        zeros = jnp.zeros((entries_of(plane, m), form.in_channels, form.out_channels), x.dtype)
-        z = lax.fori_loop(0, count, lambda i, z: z + block(i), zeros)
-    return both_ways([t.back for t in found], z).reshape(form.w_shape)
+    return both_ways([t.back for t in found], total(blocks.count(form.batch), block)).reshape(
+        form.w_shape
+    )
 
 
 def supports(form: Form, m: int) -> str | None:
@@ -278,7 +288,7 @@ def supports(form: Form, m: int) -> str | None:
         )
     if form.in_channels < 8 or form.out_channels < 8:
         return "takes at least 8 channels"
-    tiles = form.batch * math.prod(tiles_of(form, m))
+    tiles = tiles_in_all(form, m)
     if form.in_channels * form.out_channels > 2 * tiles * (form.in_channels + form.out_channels):
         return f"takes images with more work than its kernel's transform, here {tiles} tiles"
     allowed = 2 * sum(map(math.prod, (form.x_shape, form.w_shape, form.y_shape))) + SPARE
@@ -289,9 +299,8 @@ def supports(form: Form, m: int) -> str | None:
 
 def held(form: Form, m: int) -> float:
     """Numbers held at once, about: transformed kernels, and blocks with their mixed rows."""
-    kernels, tiles = entries_of(form, m) * form.in_channels * form.out_channels, tiles_of(form, m)
-    tile = entries_of(form, m) * (form.in_channels + form.out_channels)
-    everything = form.batch * math.prod(tiles) * tile
+    kernels = entries_of(form, m) * form.in_channels * form.out_channels
+    everything = tiles_in_all(form, m) * numbers_of(form, m)
     if form.kind == "weight":  # the sum so far, and a block's
         return 2 * kernels + 1.5 * min(MOST, everything)
     return kernels + 1.5 * min(2 * MOST, everything)
@@ -299,10 +308,12 @@ def held(form: Form, m: int) -> float:
 
 def cost(form: Form, m: int) -> float:
     """The products, and the transforms of the two larger arrays and of the third."""
-    tiles, entries = form.batch * math.prod(tiles_of(form, m)), entries_of(form, m)
-    c, o = form.in_channels, form.out_channels
-    products, spread = tiles * entries * c * o, tiles * entries * (c + o)
-    return products / PRODUCT + spread / TRANSFORM + entries * c * o / 2e9 + CALL
+    tiles, kernels = (
+        tiles_in_all(form, m),
+        entries_of(form, m) * form.in_channels * form.out_channels,
+    )
+    transformed = tiles * numbers_of(form, m)
+    return tiles * kernels / PRODUCT + transformed / TRANSFORM + kernels / 2e9 + CALL
 
 
 def method(m: int) -> Method:
