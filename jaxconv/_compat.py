@@ -6,6 +6,7 @@ these.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,10 @@ from jax._src import core as _core
 from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
 from jax.interpreters import ad, batching, mlir
-from jaxlib.mlir import ir
 
 JAX_VERSION: tuple[int, ...] = jax.__version_info__
 
@@ -148,18 +149,25 @@ def lower_as(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
     return mlir.lower_fun(fun, multiple_results=False)(ctx, *args)
 
 
-def lower_apart(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
-    """The lowering of a JAX function of one result as a computation of its own.
+def apart(fun: Callable[..., Any], *args: Any) -> Any:
+    """fun(*args), compiled as a computation of its own.
 
     XLA does not inline a call so marked, nor fuse what is in it with what is around it. (An
-    optimization barrier does not do on a CPU: it is removed before the fusions are made.)
+    optimization barrier does not do on a CPU: it is removed before the fusions are made.) What is
+    called inside is not marked.
     """
-    results = lower_as(jax.jit(fun), ctx, *args)
-    call = (results[0] if isinstance(results[0], ir.Value) else results[0][0]).owner
-    if call.name == "func.call":
-        mark: dict[str, ir.Attribute] = {"inlineable": ir.StringAttr.get("false")}
-        call.attributes["mhlo.frontend_attributes"] = ir.DictAttr.get(mark)
-    return results
+
+    def unmarked(*args: Any) -> Any:
+        with set_xla_metadata(inlineable=None):
+            return fun(*args)
+
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(unmarked)(*args)
+
+
+def lower_apart(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
+    """The lowering of a JAX function of one result as a computation of its own."""
+    return lower_as(functools.partial(apart, fun), ctx, *args)
 
 
 def replace_cpu_lowering(rule: Callable[..., Any]) -> None:

@@ -21,6 +21,7 @@ from jax import Array
 from jaxconv._form import Form
 from jaxconv._methods import lax
 from jaxconv._methods._base import Method
+from jaxconv._methods._turned import apart
 
 # YNNPACK takes only convolutions with more channels than this, on one side.
 FEW = 16
@@ -46,7 +47,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         padding=((lo, hi + more), columns),
         out_spatial=(form.out_spatial[0] + more, form.out_spatial[1]),
     )
-    return lax.forward(x, w, tall)[:, : form.out_spatial[0]]
+    y = lax.forward(x, w, tall)
+
+    def wanted(y: Array) -> Array:
+        return y[:, : form.out_spatial[0]]
+
+    return apart(wanted, y) if form.layout == "first" else wanted(y)
 
 
 def supports(form: Form) -> str | None:

@@ -19,7 +19,8 @@ from jax import Array, lax
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, total
-from jaxconv._methods.shifts import pad_rows, window
+from jaxconv._methods._turned import channels_first
+from jaxconv._methods.shifts import window
 
 MOST_TAPS = 64
 # Bytes of patches made at once, and the most for one group of one image.
@@ -37,7 +38,7 @@ def _patches(x: Array, form: Form, groups: int) -> Array:
 
 def _images(x: Array, form: Form) -> Array:
     """x channels first, padded: (N, G, C, *S)."""
-    x = pad_rows(jnp.moveaxis(x, -1, 1), form, 2)
+    x = channels_first(x, form)
     return x.reshape(form.batch, form.groups, form.in_channels, *x.shape[2:])
 
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method, Run
@@ -29,6 +30,8 @@ from jaxconv._methods._base import Method, Run
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
 COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
+# Groups of up to so many channels are computed as sums; so many terms of one are many.
+FEW_CHANNELS, MANY_TERMS = 8, 4
 
 
 def along(form: Form, dim: int, r: int) -> tuple[int, int, tuple[int, int], int]:
@@ -72,13 +75,30 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
     """y: the phases, each by `convolve`, interleaved."""
-    phases = [
-        jnp.zeros(phase_shape(form), form.out_dtype)
-        if inner is None
-        else convolve(x, w[taps], inner)
-        for taps, inner in parts(form)
-    ]
-    return interleave(phases, form)
+
+    def phase(taps: tuple[slice, ...], inner: Form | None) -> Array:
+        if inner is None:
+            return jnp.zeros(phase_shape(form), form.out_dtype)
+        if not sums_apart(form):
+            return convolve(x, w[taps], inner)
+
+        def of_first(x: Array, w: Array) -> Array:
+            return jnp.moveaxis(convolve(jnp.moveaxis(x, 1, -1), w, inner), -1, 1)
+
+        return jnp.moveaxis(_compat.apart(of_first, jnp.moveaxis(x, -1, 1), w[taps]), 1, -1)
+
+    return interleave([phase(*part) for part in parts(form)], form)
+
+
+def sums_apart(form: Form) -> bool:
+    """Whether phases that are sums of some terms (groups of few channels) are computed apart.
+
+    Channels first they interleave along a row; in one fusion with that, a sum is computed a number
+    at a time.
+    """
+    few = form.groups > 1 and form.in_channels <= FEW_CHANNELS
+    terms = form.taps * form.in_channels
+    return form.layout == "first" and few and terms >= MANY_TERMS * math.prod(form.lhs_dilation)
 
 
 def phase_shape(form: Form) -> tuple[int, ...]:

@@ -20,12 +20,13 @@ section 4.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
@@ -33,6 +34,8 @@ from jaxconv._methods._base import Method
 PRODUCT, NARROW, SUM, PHASE, CALL = 130e9, 40e9, 5e9, 3e-6, 3e-5
 # Each tap is traced on its own, each phase compiled on its own.
 MOST_TAPS, MOST_PHASES = 128, 64
+# Terms of a phase's sum from which on they are many.
+MANY_TERMS = 4
 # Entries that may lie between product and sums, beyond 1.5 times the arrays.
 SPARE = 6 << 20
 # Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
@@ -96,7 +99,7 @@ def add_up(z: Array, form: Form) -> Array:
     return assemble(lambda k: z[..., k * o : (k + 1) * o], 1, form)
 
 
-def assemble(tap, first: int, form: Form) -> Array:
+def assemble(tap: Callable[[int], Array], first: int, form: Form) -> Array:
     """The phases' sums of `tap(k)`, interleaved; spatial dimensions begin at axis `first`."""
     plans = [terms(form, dim) for dim in range(form.ndim)]
     sizes = [-(-out // len(plan)) for out, plan in zip(form.out_spatial, plans, strict=True)]
@@ -120,6 +123,11 @@ def assemble(tap, first: int, form: Form) -> Array:
     def build(chosen: tuple[list[Term], ...]) -> Array:
         dim = len(chosen)
         if dim == form.ndim:
+            # Channels first, phases interleave along a row; in one fusion with that, or with what
+            # writes the row, a sum is computed a number at a time.
+            many = math.prod(len(plan) for plan in chosen) >= MANY_TERMS
+            if form.layout == "first" and many:
+                return _compat.apart(lambda: phase(chosen))
             return phase(chosen)
         parts = [build((*chosen, plan)) for plan in plans[dim]]
         return interleaved(parts, first + dim, form.out_spatial[dim])

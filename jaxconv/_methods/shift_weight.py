@@ -29,7 +29,8 @@ from jax import Array, lax
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import total
-from jaxconv._methods.shifts import add_up, pad_rows
+from jaxconv._methods._turned import channels_first
+from jaxconv._methods.shifts import add_up
 
 # Products added up in one fused loop.
 MOST_TERMS = 64
@@ -118,7 +119,7 @@ def _first(x: Array, y: Array, form: Form) -> Array:
     n, ndim, stride, width = form.batch, form.ndim, form.strides, form.out_spatial[-1]
     channels = (form.in_channels, form.out_channels)
     pairs = tuple(c for c in channels if c > 1)
-    x = pad_rows(jnp.moveaxis(x, -1, 1), form, 2)
+    x = channels_first(x, form)
     y = jnp.moveaxis(y, -1, 1)
     # What the loop reads has no axis of size 1; a part of it gets those that it needs.
     inputs = (form.groups, *(c if i == 0 else 1 for i, c in enumerate(channels) if c > 1))

@@ -23,6 +23,7 @@ from jaxconv import _compat
 from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import add_up, even_part
+from jaxconv._methods._turned import apart
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
@@ -69,6 +70,9 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     stride, reach = form.strides[0], (form.kernel[0] - 1) * form.dilation[0] + 1
     pads = [(lo, hi, d - 1) for (lo, hi), d in zip(form.padding, form.lhs_dilation, strict=True)]
 
+    def padded(x: Array) -> Array:
+        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + pads)
+
     def part(acc: Array, x: Array, y: Array, start: Array | int, rows: int) -> Array:
         x = lax.dynamic_slice_in_dim(x, start * stride, (rows - 1) * stride + reach, 2)
         y = lax.dynamic_slice_in_dim(y, start, rows, 1)
@@ -77,7 +81,9 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         return acc + jnp.matmul(x, y, precision=form.precision)
 
     def block(acc: Array, x: Array, y: Array) -> Array:
-        x = lax.pad(jnp.moveaxis(x, -1, 0), jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + pads)
+        x = jnp.moveaxis(x, -1, 0)
+        # In the body of a loop XLA has no tiles for a transpose, padded or not.
+        x = apart(padded, x) if x.shape[1] == form.batch and not form.plain else padded(x)
         x = lax.optimization_barrier(x)
         whole, rest = divmod(form.out_spatial[0], rows)
         if whole > 1:

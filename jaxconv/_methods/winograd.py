@@ -37,6 +37,7 @@ from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part, total
 from jaxconv._methods._products import over_rows
+from jaxconv._methods._turned import apart
 
 # The points for tiles of t inputs; one more lies at infinity.
 POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))}
@@ -219,7 +220,7 @@ def padded(x: Array, form: Form, whole: Sequence[int]) -> Array:
     seen = [n + min(hi, 0) for n, (_, hi) in zip(form.spatial, form.padding, strict=True)]
     x = x[:, : seen[0], : seen[1]]
     sides = zip(form.padding, whole, seen, strict=True)
-    return pad_positions(x, [(lo, size - lo - n, 0) for (lo, _), size, n in sides], form.layout)
+    return pad_positions(x, [(lo, size - lo - n, 0) for (lo, _), size, n in sides], "last")
 
 
 def forward(x: Array, w: Array, form: Form, m: int) -> Array:
@@ -235,14 +236,23 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     def block(i: Index) -> Array:
         v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
         z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
-        y = lax.optimization_barrier(both_ways([t.back for t in found], z))
+        return lax.optimization_barrier(both_ways([t.back for t in found], z))
+
+    def images(y: Array) -> Array:
         (tall, wide), (down, beside) = blocks.tiles, blocks.steps
         y = y.reshape(down, beside, -1, tall, wide, form.out_channels)
         return y.transpose(2, 3, 0, 4, 1, 5).reshape(-1, *blocks.outputs, form.out_channels)
 
+    def together(*parts: Array) -> Array:
+        return jnp.concatenate([images(y) for y in parts])
+
     count = blocks.count(form.batch)
-    # Two blocks side by side: where a product keeps to one core, each has its own.
-    y = jnp.concatenate([block(0), block(1)]) if count == 2 else join(count, block)
+    if count <= 2:
+        # Two blocks side by side: where a product keeps to one core, each has its own.
+        parts = [block(i) for i in range(count)]
+        y = apart(together, *parts) if form.layout == "first" else together(*parts)
+    else:
+        y = join(count, lambda i: images(block(i)))
     if blocks.bands > 1:
         y = y.reshape(form.batch, blocks.bands, *y.shape[1:])
         y = jnp.moveaxis(y, 1, blocks.axis)  # nothing moves where the bands are rows
@@ -260,7 +270,7 @@ def weight(x: Array, y: Array, form: Form, m: int) -> Array:
     sides = zip(blocks.whole(), plane.out_spatial, strict=True)
     below = [(0, size - out, 0) for size, out in sides]
     seen = blocks.cutter(x, lambda x: padded(x, plane, blocks.whole(more)), more)
-    outputs = blocks.cutter(y, lambda y: pad_positions(y, below, form.layout))
+    outputs = blocks.cutter(y, lambda y: pad_positions(y, below, "last"))
 
     def block(i: Index) -> Array:
         v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
