@@ -10,10 +10,10 @@ from direct_sum import convolution, spread
 from jax import lax
 
 import jaxconv
-from jaxconv._choose import choose, refusal
+from jaxconv._choose import candidates, choose, refusal
 from jaxconv._explain import explanation
 from jaxconv._form import Form
-from jaxconv._methods import METHODS, winograd
+from jaxconv._methods import METHODS, crop, winograd
 
 
 def form_of(kind, layout, batch, groups, c, o, spatial, kernel, stride, padding, dilation, up):
@@ -56,6 +56,9 @@ CASES = {
     "1-d": (2, 1, 4, 3, (19,), (5,), (2,), ((3, 1),), (2,), (1,)),
     "winograd's, 1-d": (2, 1, 9, 8, (19,), (3,), (1,), ((3, -1),), (1,), (1,)),
     "1-d depthwise": (2, 5, 1, 1, (21,), (4,), (1,), ((3, 0),), (1,), (1,)),
+    "more taps than pixels": (3, 1, 4, 3, (2, 3), (3, 3), (1, 2), ((1, 2), (1, 1)), (1, 1), (1, 1)),
+    "unseen taps": (2, 1, 3, 4, (2, 5), (3, 3), (1, 2), ((4, 4), (3, 2)), (4, 2), (1, 1)),
+    "unseen, grouped": (2, 4, 1, 2, (1, 4), (5, 3), (2, 1), ((2, 2), (4, 1)), (1, 1), (1, 1)),
     "3-d": (
         2,
         1,
@@ -87,6 +90,9 @@ CASES = {
 TAKERS = {
     "dilated": {"space_to_batch"},
     "dilated one way": {"space_to_batch"},
+    "unseen taps": {"crop"},
+    "more taps than pixels": {"padded"},
+    "unseen, grouped": {"crop"},
     "winograd's": {"winograd2", "winograd4"},
     "winograd's, a row": {"winograd2", "winograd4"},
     "winograd's, 1-d": {"winograd2", "winograd4"},
@@ -194,6 +200,30 @@ def test_winograd_keeps_to_the_memory_that_the_engine_promises(sizes, method, ki
     compiled = jax.jit(lambda a, b: run(a, b, form)).lower(*arrays).compile()
     numbers = sum(int(np.prod(s)) for s in (form.x_shape, form.w_shape, form.y_shape))
     assert compiled.memory_analysis().temp_size_in_bytes <= 2 * 4 * numbers + 32 * 2**20
+
+
+def test_lax_is_not_trusted_with_more_taps_than_pixels():
+    """XLA computes 512 channels of 3x3 on 2x2 pixels in plain loops."""
+    ones, pads = (1, 1), ((1, 1), (1, 1))
+    for layout in ("last", "first"):
+        form = form_of("forward", layout, 8, 1, 512, 512, (2, 2), (3, 3), ones, pads, ones, ones)
+        found = [(seconds, method.name) for seconds, method in candidates(form)[0]]
+        assert found[0][1] != "lax" and dict((m, s) for s, m in found)["lax"] > 10 * found[0][0]
+
+
+def test_a_kernel_is_cropped_to_the_taps_that_see_the_image():
+    """DeepLab's with dilation 36 on 33 pixels is its middle tap."""
+    ones, apart = (1, 1), (36, 36)
+    form = form_of(
+        "forward", "last", 1, 1, 256, 256, (33, 33), (3, 3), ones, (apart,) * 2, apart, ones
+    )
+    inner = crop.cropped(form)
+    assert inner.kernel == (1, 1) and inner.padding == ((0, 0), (0, 0))
+    assert candidates(form)[0][0][1].name == "crop"
+    nothing = form_of(
+        "forward", "last", 1, 1, 2, 2, (3, 3), (1, 1), (9, 9), ((4, 0),) * 2, ones, ones
+    )
+    assert "something is seen" in METHODS["crop"].supports(nothing)
 
 
 def test_thinned_images_keep_nan_to_the_taps_that_see_it():

@@ -107,6 +107,16 @@ NOTES = {
         "One product, $P K C O$ multiply-adds, and at most one copy of the input.",
         "Kernel size and stride alike: patch embeddings, the downsampling of ConvNeXt and Swin; kernels as large as the input.",
     ),
+    "crop": Note(
+        "sliding-stride", "Zeros around the signal, drawn dashed. A tap that meets nothing else can be left out.",
+        "Those of the smaller kernel.",
+        "Kernels that reach beyond the image: DeepLab's large rates, 3×3 on the single pixel that a network ends with.",
+    ),
+    "padded": Note(
+        "sliding-stride", "The dashed zeros become samples like the others.",
+        "Those of the method chosen for the larger image, and a copy of it.",
+        "A window with more positions than the image has, which XLA computes in plain loops: 3×3 on 2×2 pixels.",
+    ),
     "phases": Note(
         "phases", "Even and odd outputs are two convolutions without zeros.",
         "$P K C O / L$ multiply-adds in each dimension, where the definition has $P K C O$, and the interleaving of the phases.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxconv._methods import (
+    crop,
     depthwise,
     direct,
     expand,
@@ -12,6 +13,7 @@ from jaxconv._methods import (
     group_split,
     im2col,
     lax,
+    padded,
     patches,
     phases,
     pointwise,
@@ -50,6 +52,8 @@ _TABLE = (
     winograd.METHOD2,
     winograd.METHOD4,
     patches.METHOD,
+    crop.METHOD,
+    padded.METHOD,
     phases.METHOD,
     space_to_batch.METHOD,
     scatter.METHOD,

@@ -33,3 +33,14 @@ def channels_first(x: Array, form: Form) -> Array:
     if form.layout == "first":
         return pad_rows(x, form, 2)
     return apart(lambda x: pad_rows(x, form, 2), x)
+
+
+def moved_last(x: Array, form: Form) -> Array:
+    """x (N, *S, C) brought to channels last in memory, for a loop that reads it.
+
+    XLA would copy it so, but on JAX 0.12 in two passes. What a call reads lies in plain order too.
+    """
+    if form.layout == "last":
+        return x
+    flat = apart(lambda x: x.reshape(x.shape[0], -1, x.shape[-1]), x)
+    return flat.reshape(x.shape)

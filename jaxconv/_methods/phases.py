@@ -128,7 +128,8 @@ def supports(form: Form) -> str | None:
         return "takes a dilated input (a transposed convolution)"
     if any(s > 1 for s in form.strides):
         return "takes stride 1"
-    if any(d > 1 and step > 1 for d, step in zip(form.dilation, form.lhs_dilation, strict=True)):
+    sizes = zip(form.kernel, form.dilation, form.lhs_dilation, strict=True)
+    if any(k > 1 and d > 1 and step > 1 for k, d, step in sizes):
         return "takes no kernel dilation along a dilated input"
     if math.prod(form.lhs_dilation) > MOST_PHASES:
         return f"takes at most {MOST_PHASES} phases"

@@ -35,6 +35,8 @@ MOST_TERMS = 64
 CHAINS, MASKED_CHAINS = 4, 2
 # Channels of a group: from here on products are faster.
 MOST_CHANNELS = 8
+# Not if so few outputs of a group make a product of a few columns.
+FEW_OUTPUTS = 2
 # Masked loads are cheaper than a padded copy up to this many terms.
 MASKED_TERMS = 9
 # A padded copy of at least so many bytes is avoided.
@@ -268,7 +270,7 @@ def supports(form: Form) -> str | None:
     """Groups of few channels or a small sum, an input that is not dilated."""
     if form.groups == 1 and form.taps * form.in_channels > MOST_TERMS:
         return f"takes several groups, or at most {MOST_TERMS} products for an output"
-    if form.in_channels > MOST_CHANNELS:
+    if form.in_channels > MOST_CHANNELS and form.out_channels > FEW_OUTPUTS:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
