@@ -161,6 +161,7 @@ def apart(fun: Callable[..., Any], *args: Any) -> Any:
         with set_xla_metadata(inlineable=None):
             return fun(*args)
 
+    unmarked.__name__ = getattr(fun, "__name__", "apart")
     with set_xla_metadata(inlineable="false"):
         return jax.jit(unmarked)(*args)
 
