@@ -33,7 +33,7 @@ CONVOLUTIONS = [
     (draw(1, 2, 4, 4, 4), draw(3, 2, 3, 3, 3), {}),
     (draw(2, 3, 4, 4), draw(3, 2, 4, 4), {"stride": 2, "transposed": True}),
     (draw(2, 3, 1, 4), draw(3, 2, 3, 3), {"transposed": True}),
-    (draw(2, 3, 1, 2), draw(4, 3, 3, 3), {"padding": 1}),
+    (draw(1, 2, 7, 7), draw(3, 2, 3, 3), {"padding": 7, "dilation": 7}),
 ]
 
 
