@@ -223,6 +223,15 @@ def test_a_kernel_is_cropped_to_the_taps_that_see_the_image():
     inner = crop.cropped(form)
     assert inner.kernel == (1, 1) and inner.padding == ((0, 0), (0, 0))
     assert candidates(form)[0][0][1].name == "crop"
+    long = form_of(
+        "forward", "last", 1, 1, 1, 1, (40_000,), (60_001,), (1,), ((60_000,) * 2,), (1,), (1,)
+    )
+    assert crop.seeing(long) == (slice(0, 60_001),)
+    strided = form_of("forward", "last", 1, 1, 1, 1, (2,), (9,), (3,), ((4, 9),), (1,), (1,))
+    by_hand = [
+        k for k in range(9) if any(0 <= k - 4 + 3 * p < 2 for p in range(strided.out_spatial[0]))
+    ]
+    assert crop.seeing(strided) == (slice(by_hand[0], by_hand[-1] + 1),)
     nothing = form_of(
         "forward", "last", 1, 1, 2, 2, (3, 3), (1, 1), (9, 9), ((4, 0),) * 2, ones, ones
     )

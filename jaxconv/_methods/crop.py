@@ -39,8 +39,9 @@ def seeing(form: Form) -> tuple[slice, ...]:
         form.strides,
         strict=True,
     ):
-        at = np.arange(k)[:, None] * d - lo + np.arange(out) * s
-        (some,) = np.nonzero(((at >= 0) & (at < size)).any(1))
+        at = np.arange(k) * d - lo  # where the first output has this tap
+        inside = np.maximum(0, -(at // s))  # the first output that has it at 0 or behind
+        (some,) = np.nonzero((inside < out) & (at + inside * s < size))
         found.append(slice(int(some[0]), int(some[-1]) + 1) if some.size else slice(0, 0))
     return tuple(found)
 

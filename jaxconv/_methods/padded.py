@@ -1,8 +1,8 @@
 """padded: a small image with its padding written out.
 
-XLA computes a convolution in plain loops where the window has more positions than the input: 3x3 on
-the 2x2 pixels that VGG ends with on CIFAR takes thirty times as long as the same on 4x4, padded or
-not. With the zeros as part of the input it does not.
+XLA computes a convolution in plain loops where the window has more positions than the input. 3x3 on
+the 2x2 pixels that VGG ends with on CIFAR took thirty times as long as with the zeros written out
+as a part of the input.
 
 Source: measured (docs/xla.md, "Two libraries behind one operation").
 """
