@@ -1,6 +1,7 @@
 """One table of methods through one grid of forms, against a float64 sum that shares no code."""
 
 import random
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import jaxconv
 from jaxconv._choose import candidates, choose, refusal
 from jaxconv._explain import explanation
 from jaxconv._form import Form
-from jaxconv._methods import METHODS, crop, winograd
+from jaxconv._methods import METHODS, _turned, crop, winograd
 
 
 def form_of(kind, layout, batch, groups, c, o, spatial, kernel, stride, padding, dilation, up):
@@ -111,6 +112,34 @@ def test_every_method_that_takes_it(case, layout, kind):
         has_form = method.forward if kind == "forward" else method.weight
         assert method in takers or not has_form
     check(form, np.random.default_rng(0), takers)
+
+
+TURNED = ("winograd's", "winograd's, 1-d", "many channels", "grouped", "1-d", "transposed, grouped")
+
+
+@pytest.mark.parametrize("kind", ["forward", "weight"])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", TURNED)
+def test_transposes_of_large_arrays_are_kept_apart(case, layout, kind, monkeypatch):
+    """As the grid has them, with every array large."""
+    monkeypatch.setattr(_turned, "LARGE", 0)
+    form = form_of(kind, layout, *CASES[case])
+    check(form, np.random.default_rng(0), [m for m in METHODS.values() if not refusal(m, form)])
+
+
+def test_what_is_kept_apart_is_a_call_of_its_own():
+    """XLA fuses no padding with the transpose before it; nothing called inside is marked."""
+
+    def program(x):
+        return _turned.apart(lambda x: jnp.pad(jnp.clip(x, 0), 1), jnp.moveaxis(x, -1, 1))
+
+    marked = 'inlineable = "false"'
+    small, large = (jax.ShapeDtypeStruct((8, n, n, 16), np.float32) for n in (4, 64))
+    assert marked not in jax.jit(program).lower(small).as_text()
+    lowered = jax.jit(program).lower(large)
+    text = lowered.as_text()
+    assert text.count(marked) == 1 and text.count("call @") > 1
+    assert re.search(r"ROOT [^\n]* call\(", lowered.compile().as_text())
 
 
 def check(form, rng, methods):
