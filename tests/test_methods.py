@@ -239,8 +239,8 @@ def test_lax_is_not_trusted_with_more_taps_than_pixels():
     ones, pads = (1, 1), ((1, 1), (1, 1))
     for layout in ("last", "first"):
         form = form_of("forward", layout, 8, 1, 512, 512, (2, 2), (3, 3), ones, pads, ones, ones)
-        found = [(seconds, method.name) for seconds, method in candidates(form)[0]]
-        assert found[0][1] != "lax" and dict((m, s) for s, m in found)["lax"] > 10 * found[0][0]
+        seconds = {method.name: seconds for seconds, method in candidates(form)[0]}
+        assert seconds["lax"] > 5 * min(seconds["padded"], seconds["scatter"])
 
 
 def test_a_kernel_is_cropped_to_the_taps_that_see_the_image():
