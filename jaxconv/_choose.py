@@ -31,7 +31,8 @@ MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.9, 0.8, 1.5
 # Multiply-adds from which on a method that rounds differently is considered: zeros that are no
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
-# Multiply-adds a second of lax where XLA has no library for a convolution; two AVX-512 cores.
+# Multiply-adds a second of lax in plain loops, for want of a library: where the window has more
+# positions than the input; two AVX-512 cores.
 PLAIN_RATE, PLAIN_RATE_OF_GROUPS = 2e9, 0.25e9
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
@@ -128,16 +129,10 @@ def seconds_of(method: Method, form: Form) -> float:
     """The fitted estimate for `method`, or its own where its like was not measured."""
     fitted = estimate(method, form)
     seconds = method.cost(form) if fitted is None else fitted
-    if method.name == "lax" and in_plain_loops(form):
+    if method.name == "lax" and form.outgrown:
         rate = PLAIN_RATE if form.groups * form.examples == 1 else PLAIN_RATE_OF_GROUPS
         return max(seconds, form.macs * form.examples / rate)
     return seconds
-
-
-def in_plain_loops(form: Form) -> bool:
-    """Whether XLA has no library for `form`: its window has more positions than its input."""
-    window = form.out_spatial if form.kind == "weight" else form.kernel
-    return math.prod(window) > math.prod(form.spatial) and max(form.lhs_dilation) == 1
 
 
 def risky(form: Form) -> bool:

@@ -126,6 +126,15 @@ class Form:
         return set(self.padding) <= {(0, 0)} and set(self.lhs_dilation) <= {1}
 
     @property
+    def outgrown(self) -> bool:
+        """Whether the window has more positions than the input, which is not dilated.
+
+        The window is what XLA slides over the input: y in weight form.
+        """
+        window = self.out_spatial if self.kind == "weight" else self.kernel
+        return math.prod(window) > math.prod(self.spatial) and set(self.lhs_dilation) <= {1}
+
+    @property
     def dense_input(self) -> Form:
         """The same convolution of the dilated, padded x: what `pad_input(x, form)` goes with."""
         sizes = tuple(

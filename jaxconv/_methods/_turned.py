@@ -19,6 +19,9 @@ from jaxconv._methods.shifts import pad_rows
 
 # Bytes of an array from which on a pass of its own is worth it.
 LARGE = 1 << 20
+# Phases that lie channels first interleave along a row. In one fusion with that, a sum is computed
+# a number at a time: from so many terms on it is better computed apart.
+MANY_TERMS = 4
 
 
 def apart(fun: Callable[..., Array], *arrays: Array) -> Array:

@@ -34,7 +34,7 @@ def supports(form: Form) -> str | None:
         return "takes no dilated input"
     if form.groups > 1:
         return "takes one group"
-    if form.plain or form.taps <= math.prod(form.spatial):
+    if form.plain or not form.outgrown:
         return "takes a padded input with fewer positions than the kernel has taps"
     return None
 

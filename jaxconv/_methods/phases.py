@@ -26,12 +26,12 @@ from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method, Run
+from jaxconv._methods._turned import MANY_TERMS
+from jaxconv._methods.shifts import MOST_CHANNELS
 
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
 COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
-# Groups of up to so many channels are computed as sums; so many terms of one are many.
-FEW_CHANNELS, MANY_TERMS = 8, 4
 
 
 def along(form: Form, dim: int, r: int) -> tuple[int, int, tuple[int, int], int]:
@@ -91,12 +91,8 @@ def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
 
 
 def sums_apart(form: Form) -> bool:
-    """Whether phases that are sums of some terms (groups of few channels) are computed apart.
-
-    Channels first they interleave along a row; in one fusion with that, a sum is computed a number
-    at a time.
-    """
-    few = form.groups > 1 and form.in_channels <= FEW_CHANNELS
+    """Whether phases that are sums of many terms (groups of few channels) are computed apart."""
+    few = form.groups > 1 and form.in_channels <= MOST_CHANNELS
     terms = form.taps * form.in_channels
     return form.layout == "first" and few and terms >= MANY_TERMS * math.prod(form.lhs_dilation)
 

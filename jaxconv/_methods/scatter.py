@@ -29,13 +29,12 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
+from jaxconv._methods._turned import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
 PRODUCT, NARROW, SUM, PHASE, CALL = 130e9, 40e9, 5e9, 3e-6, 3e-5
 # Each tap is traced on its own, each phase compiled on its own.
 MOST_TAPS, MOST_PHASES = 128, 64
-# Terms of a phase's sum from which on they are many.
-MANY_TERMS = 4
 # Entries that may lie between product and sums, beyond 1.5 times the arrays.
 SPARE = 6 << 20
 # Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
@@ -123,8 +122,6 @@ def assemble(tap: Callable[[int], Array], first: int, form: Form) -> Array:
     def build(chosen: tuple[list[Term], ...]) -> Array:
         dim = len(chosen)
         if dim == form.ndim:
-            # Channels first, phases interleave along a row; in one fusion with that, or with what
-            # writes the row, a sum is computed a number at a time.
             many = math.prod(len(plan) for plan in chosen) >= MANY_TERMS
             if form.layout == "first" and many:
                 return _compat.apart(lambda: phase(chosen))
