@@ -54,6 +54,19 @@ CASES = {
     "transposed": (2, 1, 3, 4, (5, 4), (4, 3), (1, 1), ((2, 2), (1, 2)), (1, 1), (2, 2)),
     "dilated both ways": (1, 2, 1, 2, (5, 6), (3, 2), (1, 1), ((1, 2), (1, 1)), (1, 2), (2, 1)),
     "transposed, grouped": (1, 2, 3, 2, (5, 4), (2, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), (2, 3)),
+    "dilated, common factor": (
+        2,
+        1,
+        2,
+        3,
+        (5, 6),
+        (4, 3),
+        (1, 1),
+        ((5, 4), (3, 2)),
+        (6, 2),
+        (4, 2),
+    ),
+    "dilated, none common": (1, 6, 1, 1, (4, 5), (3, 4), (1, 1), ((2, 3), (3, 3)), (2, 3), (3, 2)),
     "1-d": (2, 1, 4, 3, (19,), (5,), (2,), ((3, 1),), (2,), (1,)),
     "winograd's, 1-d": (2, 1, 9, 8, (19,), (3,), (1,), ((3, -1),), (1,), (1,)),
     "1-d depthwise": (2, 5, 1, 1, (21,), (4,), (1,), ((3, 0),), (1,), (1,)),
@@ -91,13 +104,18 @@ CASES = {
 TAKERS = {
     "dilated": {"space_to_batch"},
     "dilated one way": {"space_to_batch"},
+    "dilated, none common": {"depthwise"},
     "unseen taps": {"crop"},
     "unseen, grouped": {"crop"},
     "winograd's": {"winograd2", "winograd4"},
     "winograd's, a row": {"winograd2", "winograd4"},
     "winograd's, 1-d": {"winograd2", "winograd4"},
 }
-FORWARD_TAKERS = {"more taps than pixels": {"padded"}}
+FORWARD_TAKERS = {
+    "more taps than pixels": {"padded"},
+    "dilated, common factor": {"phases"},
+    "dilated, none common": {"phases"},
+}
 
 
 @pytest.mark.parametrize("kind", ["forward", "weight"])

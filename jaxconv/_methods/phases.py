@@ -6,7 +6,9 @@ than ceil(K/L) terms. Which taps they are depends on p mod L, the phase: for p =
 
     y[L m + r] = sum_j x[m + (r + k0 - lo)/L + j] w[k0 + L j],
 
-a plain convolution of x with every L-th tap. One small convolution for each phase, interleaved.
+a plain convolution of x with every L-th tap. One small convolution for each phase, interleaved. A
+kernel dilated by d meets an input where p + d k - lo is a multiple of L. With g = gcd(L, d), those
+are no taps unless g divides lo - p, else every (L/g)-th tap, dilated by d/g.
 
 Source: polyphase filters (P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section
 4.3); V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
@@ -34,18 +36,33 @@ COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
 
 
-def along(form: Form, dim: int, r: int) -> tuple[int, int, tuple[int, int], int]:
-    """Phase r of dimension `dim`: first tap k0, number of taps, padding of x, number of outputs.
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase of one dimension: its taps of the kernel, and its convolution of x with them."""
+
+    taps: slice
+    count: int
+    dilation: int
+    padding: tuple[int, int]
+    outputs: int
+
+
+def along(form: Form, dim: int, r: int) -> Phase:
+    """Phase r of dimension `dim`; without taps where only zeros meet the kernel.
 
     All phases are given ceil(S_out / L) outputs, so that they interleave; the rest is cut off.
     """
-    step, (lo, _) = form.lhs_dilation[dim], form.padding[dim]
-    first = (lo - r) % step
-    taps = max(0, -(-(form.kernel[dim] - first) // step))
-    out = -(-form.out_spatial[dim] // step)
-    low = -((r + first - lo) // step)
-    high = out + (taps - 1) * form.dilation[dim] - low - form.spatial[dim]
-    return first, taps, (low, high), out
+    step, (lo, _), d = form.lhs_dilation[dim], form.padding[dim], form.dilation[dim]
+    outputs = -(-form.out_spatial[dim] // step)
+    common = math.gcd(step, d)
+    if (lo - r) % common:
+        return Phase(slice(0, 0), 0, d, (0, 0), outputs)
+    stride, inner = step // common, d // common
+    first = (lo - r) // common * pow(inner, -1, stride) % stride
+    count = max(0, -(-(form.kernel[dim] - first) // stride))
+    low = -((r + d * first - lo) // step)
+    high = outputs + (count - 1) * inner - low - form.spatial[dim]
+    return Phase(slice(first, None, stride), count, inner, (low, high), outputs)
 
 
 def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
@@ -53,18 +70,15 @@ def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
     found = []
     for phase in np.ndindex(*form.lhs_dilation):
         sides = [along(form, dim, r) for dim, r in enumerate(phase)]
-        taps = tuple(
-            slice(first, None, step)
-            for (first, *_), step in zip(sides, form.lhs_dilation, strict=True)
-        )
         inner = dataclasses.replace(
             form,
-            kernel=tuple(count for _, count, _, _ in sides),
-            padding=tuple(pad for *_, pad, _ in sides),
-            out_spatial=tuple(out for *_, out in sides),
+            kernel=tuple(side.count for side in sides),
+            dilation=tuple(side.dilation for side in sides),
+            padding=tuple(side.padding for side in sides),
+            out_spatial=tuple(side.outputs for side in sides),
             lhs_dilation=(1,) * form.ndim,
         )
-        found.append((taps, inner if inner.taps else None))
+        found.append((tuple(side.taps for side in sides), inner if inner.taps else None))
     return found
 
 
@@ -119,14 +133,11 @@ def interleave(phases: list[Array], form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """A dilated input, stride 1, no dilation of the kernel along it."""
+    """A dilated input, stride 1."""
     if max(form.lhs_dilation) == 1:
         return "takes a dilated input (a transposed convolution)"
     if any(s > 1 for s in form.strides):
         return "takes stride 1"
-    sizes = zip(form.kernel, form.dilation, form.lhs_dilation, strict=True)
-    if any(k > 1 and d > 1 and step > 1 for k, d, step in sizes):
-        return "takes no kernel dilation along a dilated input"
     if math.prod(form.lhs_dilation) > MOST_PHASES:
         return f"takes at most {MOST_PHASES} phases"
     return None
