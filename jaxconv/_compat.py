@@ -7,6 +7,11 @@ these.
 from __future__ import annotations
 
 import functools
+import inspect
+import math
+import os
+import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +20,12 @@ import jax.core
 from jax._src import core as _core
 from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
+from jax._src.interpreters import pxla as _pxla
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
+from jax.extend.mlir import ir
 from jax.interpreters import ad, batching, mlir
 
 JAX_VERSION: tuple[int, ...] = jax.__version_info__
@@ -194,6 +201,76 @@ def partitioned(ctx: Any) -> bool:
         auto = set(axes.mesh.axis_names) - set(axes.manual_axes)
         return any(axes.mesh.shape[name] > 1 for name in auto)
     return False
+
+
+# --- compilation -----------------------------------------------------------------------------
+
+_HEAP_OPTION = "xla_multiheap_size_constraint_per_heap"
+# Bytes of a heap of temporaries. A block of 32 MiB and more glibc gives back to the kernel when it
+# is freed, and each page of the next one costs a fault; two of this size fit a thread's 64 MiB.
+_HEAP = 28 << 20
+_in_heaps: weakref.WeakSet[Any] = weakref.WeakSet()
+_create_compile_options = _pxla.create_compile_options
+
+
+def heap_options() -> dict[str, Any]:
+    """Compiler options with which a program's temporaries lie in several heaps.
+
+    XLA's own are one block for the whole program. Empty where the user chose for themselves in
+    XLA_FLAGS. For programs of arrays that fit a heap: larger ones would not share their memory.
+    """
+    chosen = _HEAP_OPTION in os.environ.get("XLA_FLAGS", "")
+    return {} if chosen or not _knows_heaps() else {_HEAP_OPTION: _HEAP}
+
+
+def keep_in_heaps(ctx: Any) -> None:
+    """Compile the program that is being lowered with `heap_options`, if the user gives no other."""
+    if heap_options():
+        _in_heaps.add(ctx.module_context.module)
+        _pxla.create_compile_options = _options_with_heaps
+
+
+def _options_with_heaps(program: Any, *args: Any) -> Any:
+    """JAX's compile options for a program; its last argument are those that are asked for."""
+    *rest, asked = args
+    if program in _in_heaps and largest_array(program) <= _HEAP:
+        asked = {**heap_options(), **asked}
+    return _create_compile_options(program, *rest, asked)  # pyright: ignore[reportCallIssue]
+
+
+def largest_array(program: Any) -> int:
+    """Bytes of the largest result of an operation in a lowered program."""
+    types = set()
+
+    def see(operation: Any) -> Any:
+        types.update(result.type for result in operation.results)
+        return ir.WalkResult.ADVANCE
+
+    program.operation.walk(see)
+    return max(map(_bytes_of, types), default=0)
+
+
+def _bytes_of(kind: Any) -> int:
+    """Bytes of an array of a type like "tensor<2x3xf32>"; 0 for what is no array."""
+    parts = re.fullmatch(r"tensor<((?:\d+x)*)(complex<)?[a-z]+(\d+).*>", str(kind))
+    if not parts:
+        return 0
+    sizes, is_complex, bits = parts.groups()
+    numbers = math.prod(int(size) for size in sizes.split("x")[:-1])
+    return numbers * max(8, int(bits)) * (2 if is_complex else 1) // 8
+
+
+@functools.cache
+def _knows_heaps() -> bool:
+    """Whether XLA has the option; a JAX newer than those this was written against is asked."""
+    if JAX_VERSION < (0, 13):
+        return True
+    *_, last = inspect.signature(_create_compile_options).parameters
+    try:
+        jax.jit(lambda: 0, compiler_options={_HEAP_OPTION: 1 << 20}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return last == "compiler_options"
 
 
 # --- traced programs -------------------------------------------------------------------------

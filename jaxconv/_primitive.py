@@ -41,6 +41,7 @@ def as_ours(method: str) -> Any:
 
 def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> Any:
     """The CPU lowering: the method that `choose` names, or lax where nothing else can be had."""
+    _compat.keep_in_heaps(ctx)
     if (
         getattr(_lowering, "inside", False)  # a method's own use of lax
         or params["out_sharding"] is not None
