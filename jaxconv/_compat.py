@@ -22,6 +22,7 @@ from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
 from jax._src.interpreters import pxla as _pxla
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
@@ -173,9 +174,14 @@ def apart(fun: Callable[..., Any], *args: Any) -> Any:
         return jax.jit(unmarked)(*args)
 
 
-def lower_apart(fun: Callable[..., Any], ctx: Any, *args: Any) -> Any:
-    """The lowering of a JAX function of one result as a computation of its own."""
-    return lower_as(functools.partial(apart, fun), ctx, *args)
+def exported(ctx: Any) -> bool:
+    """Whether a program is lowered for `jax.export`, which takes no custom calls."""
+    return ctx.module_context.lowering_parameters.for_export
+
+
+def in_plain_order(x: Any) -> Any:
+    """x with its last axis the fastest in memory."""
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
 def replace_cpu_lowering(rule: Callable[..., Any]) -> None:

@@ -19,6 +19,7 @@ from jax import Array, lax
 
 from jaxconv import _compat
 from jaxconv._choose import Choice
+from jaxconv._methods._turned import LARGE
 from jaxconv._rewrite import replay
 from jaxconv._run import run, run_lax
 from jaxconv._spec import ConvSpec
@@ -52,23 +53,40 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
     if method == "lax" or not spec.is_static:
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     choice = decide(spec, method)
+    program = _program(spec, choice, _compat.exported(ctx))
     _lowering.inside = True
     try:
         with _settings(spec):
-            if choice.method == "lax":
-                as_lax = functools.partial(run_lax, spec=spec)
-                return _compat.lower_as(as_lax, ctx, lhs, rhs)
-            return _compat.lower_apart(_runner(spec, choice), ctx, lhs, rhs)
+            return _compat.lower_as(program, ctx, lhs, rhs)
     finally:
         _lowering.inside = False
 
 
 @functools.lru_cache(maxsize=4096)
-def _runner(spec: ConvSpec, choice: Choice) -> Any:
-    """`run`, by the name that a profile shows; the same function for the same convolution."""
-    fun = functools.partial(run, spec=spec, choice=choice)
-    fun.__name__ = f"jaxconv_{choice.method}"  # type: ignore[attr-defined]
-    return fun
+def _program(spec: ConvSpec, choice: Choice, exported: bool) -> Any:
+    """The convolution as a JAX function; the same one for the same convolution.
+
+    Its result lies in plain order. A transpose at the end XLA would leave to those who use the
+    result, and compute it in one fusion with each of them, a column at a time. (jax.export does not
+    take the operation that asks for an order.)
+    """
+
+    def settled(result: Array) -> Array:
+        return result if exported else _compat.in_plain_order(result)
+
+    def chosen(lhs: Array, rhs: Array) -> Array:
+        return settled(run(lhs, rhs, spec=spec, choice=choice))
+
+    def as_lax(lhs: Array, rhs: Array) -> Array:
+        result = run_lax(lhs, rhs, spec=spec)
+        _, feature, *_ = spec.dimension_numbers[2]
+        turned = feature < result.ndim - 1 and result.size * result.dtype.itemsize >= LARGE
+        return _compat.apart(settled, result) if turned else result
+
+    if choice.method == "lax":
+        return as_lax
+    chosen.__name__ = f"jaxconv_{choice.method}"  # what a profile shows
+    return functools.partial(_compat.apart, chosen)
 
 
 @contextlib.contextmanager

@@ -220,6 +220,29 @@ def test_compiled_apart_from_what_is_around_it():
     assert "add" in inside and "tanh" not in inside and "maximum" not in inside
 
 
+@pytest.mark.parametrize("method", ["lax", "extra_row"])
+def test_results_lie_in_plain_order_for_those_who_use_them(monkeypatch, method):
+    """Else XLA leaves the transpose to each user, in one fusion with what it computes there."""
+    chosen = Choice(method, "forward", 0.0, "for the test")
+    monkeypatch.setattr(_primitive, "decide", lambda spec, method: chosen)
+    x, w = jnp.ones((2, 32, 96, 96)), jnp.ones((32, 32, 3, 3))
+    params = {
+        **PARAMS,
+        "padding": ((1, 1), (1, 1)),
+        "dimension_numbers": lax.conv_dimension_numbers(x.shape, w.shape, None),
+    }
+    params |= dict.fromkeys(("window_strides", "lhs_dilation", "rhs_dilation"), (1, 1))
+
+    def block(x, w):
+        return jax.nn.relu(convolve(x, w, **params) + 1)
+
+    text = jax.jit(block).lower(x, w).compile().as_text()
+    inside = [part for part in text.split("\n\n") if "maximum(" in part]
+    assert inside
+    assert not any("transpose(" in part or "copy(" in part for part in inside)
+    assert "{1,3,2,0} parameter" not in "".join(inside)
+
+
 def test_lax_chosen_keeps_its_fast_path_in_a_loop(monkeypatch):
     """XLA turns a convolution to channels last, its fast order, at a program's top level only."""
     lax_chosen = Choice("lax", "forward", 0.0, "for the test")

@@ -33,7 +33,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv import _compat
 from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part, total
@@ -47,9 +46,6 @@ MOST_CHANNELS = {2: 2048, 4: 512}
 # Transformed entries of input and output in a block: 16 MiB. Smaller ones leave the cores idle,
 # larger ones pay for new pages in each call.
 MOST = 1 << 22
-# Bytes of temporaries up to which glibc keeps the memory, and about those that an entry takes with
-# all that goes with it (19 MiB were measured for a block of 3.6 million).
-KEPT, ENTRY = 32 << 20, 6
 # Temporary numbers beyond twice the arrays: 32 MiB.
 SPARE = 1 << 23
 # Multiply-adds of the product, and entries transformed, a second; two AVX-512 cores.
@@ -202,31 +198,17 @@ def numbers_of(form: Form, m: int) -> int:
     return entries_of(form, m) * (form.in_channels + form.out_channels)
 
 
-def most_entries(form: Form) -> int:
-    """How many transformed numbers a block may have.
-
-    A weight gradient channels first has both arrays turned beside them. With these it keeps below
-    what glibc takes from the kernel anew at each call, if it can; on JAX 0.10 products of smaller
-    blocks keep to one core, which costs as much.
-    """
-    if form.kind == "forward" or form.layout == "last" or _compat.JAX_VERSION < (0, 12):
-        return MOST
-    turned = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.dtype.itemsize
-    room = (KEPT - turned) // ENTRY
-    return min(MOST, room) if room >= MOST // 4 else MOST
-
-
 def plan(form: Form, m: int) -> Plan:
-    """Blocks of up to `most_entries`, of whole images if one has no more."""
+    """Blocks of up to MOST entries, of whole images if one has no more."""
     steps, (tall, wide) = steps_of(form, m), tiles_of(form, m)
-    tile, limit = numbers_of(form, m), most_entries(form)
-    if tall * wide * tile <= limit:
-        most = min(limit // (tall * wide * tile), form.batch)
+    tile = numbers_of(form, m)
+    if tall * wide * tile <= MOST:
+        most = min(MOST // (tall * wide * tile), form.batch)
         images = max(n for n in range(1, most + 1) if form.batch % n == 0)
         return Plan(steps, images, (tall, wide), 1, 1)
-    by_rows = tall > 1 and wide * tile <= limit
+    by_rows = tall > 1 and wide * tile <= MOST
     count, other = (tall, wide) if by_rows else (wide, tall)
-    bands = -(-count // max(1, limit // (other * tile)))
+    bands = -(-count // max(1, MOST // (other * tile)))
     size = -(-count // bands)
     bands = -(-count // size)
     tiles, axis = ((size, wide), 1) if by_rows else ((tall, size), 2)
