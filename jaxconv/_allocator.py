@@ -22,10 +22,10 @@ def tune_allocator() -> str:
     costs a fault in every call: doubling an array of 60 MB took 16 ms on the machine this was
     measured on, 3.2 ms after this setting. It lasts until the process ends.
 
-    A block of more than 64 MiB is taken from the kernel all the same, since the heap of a thread is
-    no larger and XLA allocates in threads of its own. For programs with such temporaries start
-    Python with MALLOC_ARENA_MAX=1 in the environment: all threads then share one heap, which has no
-    limit, and wait for its lock, which made programs with smaller temporaries slower again.
+    Programs with a convolution of this library mostly ask for pieces below 32 MiB, and need it
+    less. A piece of more than 64 MiB is taken from the kernel all the same, since glibc gives a
+    thread no more in one piece and XLA allocates in threads of its own. With MALLOC_ARENA_MAX=1 in
+    the environment when Python starts, such pieces are kept too, but all threads wait for one lock.
 
     The cost: memory once used stays with the process. Its size is that of its largest moment, even
     when nothing needs it any more, and other processes cannot have it. So it is not done unasked.

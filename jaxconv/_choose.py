@@ -31,8 +31,8 @@ MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.9, 0.8, 1.5
 # Multiply-adds from which on a method that rounds differently is considered: zeros that are no
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
-# Multiply-adds a second of lax in plain loops, for want of a library: where the window has more
-# positions than the input; two AVX-512 cores.
+# Multiply-adds a second of lax where XLA has no library and uses plain loops: the window has more
+# positions than the input. Two AVX-512 cores.
 PLAIN_RATE, PLAIN_RATE_OF_GROUPS = 2e9, 0.25e9
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9

@@ -1,6 +1,6 @@
 """The only file that knows JAX's moving and private parts, by version.
 
-Written against JAX 0.10.2 and 0.12.0. Everything else in the package imports public names, or
+Written against JAX 0.10.2 and 0.12.0.1. Everything else in the package imports public names, or
 these.
 """
 
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-import os
-import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +23,6 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
-from jax.extend.mlir import ir
 from jax.interpreters import ad, batching, mlir
 
 JAX_VERSION: tuple[int, ...] = jax.__version_info__
@@ -175,7 +171,7 @@ def apart(fun: Callable[..., Any], *args: Any) -> Any:
 
 
 def exported(ctx: Any) -> bool:
-    """Whether a program is lowered for `jax.export`, which takes no custom calls."""
+    """Whether a program is lowered for `jax.export`, which refuses layout constraints."""
     return ctx.module_context.lowering_parameters.for_export
 
 
@@ -211,72 +207,39 @@ def partitioned(ctx: Any) -> bool:
 
 # --- compilation -----------------------------------------------------------------------------
 
-_HEAP_OPTION = "xla_multiheap_size_constraint_per_heap"
-# Bytes of a heap of temporaries. A block of 32 MiB and more glibc gives back to the kernel when it
-# is freed, and each page of the next one costs a fault; two of this size fit a thread's 64 MiB.
-_HEAP = 28 << 20
-_in_heaps: weakref.WeakSet[Any] = weakref.WeakSet()
-_create_compile_options = _pxla.create_compile_options
+_programs: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def heap_options() -> dict[str, Any]:
-    """Compiler options with which a program's temporaries lie in several heaps.
+def add_compile_options(ctx: Any, options: Callable[[Any], dict[str, Any]]) -> None:
+    """Have the program that is being lowered for the CPU compiled with `options(program)` too.
 
-    XLA's own are one block for the whole program. Empty where the user chose for themselves in
-    XLA_FLAGS. For programs of arrays that fit a heap: larger ones would not share their memory.
+    Where the user asks for something else, that holds. JAX has no public hook: its function that
+    makes a program's compile options is wrapped, once, and passes other programs on as they are.
     """
-    chosen = _HEAP_OPTION in os.environ.get("XLA_FLAGS", "")
-    return {} if chosen or not _knows_heaps() else {_HEAP_OPTION: _HEAP}
-
-
-def keep_in_heaps(ctx: Any) -> None:
-    """Compile the program that is being lowered with `heap_options`, if the user gives no other."""
-    if heap_options():
-        _in_heaps.add(ctx.module_context.module)
-        _pxla.create_compile_options = _options_with_heaps
-
-
-def _options_with_heaps(program: Any, *args: Any) -> Any:
-    """JAX's compile options for a program; its last argument are those that are asked for."""
-    *rest, asked = args
-    if program in _in_heaps and largest_array(program) <= _HEAP:
-        asked = {**heap_options(), **asked}
-    return _create_compile_options(program, *rest, asked)  # pyright: ignore[reportCallIssue]
-
-
-def largest_array(program: Any) -> int:
-    """Bytes of the largest result of an operation in a lowered program."""
-    types = set()
-
-    def see(operation: Any) -> Any:
-        types.update(result.type for result in operation.results)
-        return ir.WalkResult.ADVANCE
-
-    program.operation.walk(see)
-    return max(map(_bytes_of, types), default=0)
-
-
-def _bytes_of(kind: Any) -> int:
-    """Bytes of an array of a type like "tensor<2x3xf32>"; 0 for what is no array."""
-    parts = re.fullmatch(r"tensor<((?:\d+x)*)(complex<)?[a-z]+(\d+).*>", str(kind))
-    if not parts:
-        return 0
-    sizes, is_complex, bits = parts.groups()
-    numbers = math.prod(int(size) for size in sizes.split("x")[:-1])
-    return numbers * max(8, int(bits)) * (2 if is_complex else 1) // 8
+    if tuple(ctx.module_context.platforms) == ("cpu",):
+        program = ctx.module_context.module
+        _programs[id(program)] = program
+        _wrap_compile_options(options)
 
 
 @functools.cache
-def _knows_heaps() -> bool:
-    """Whether XLA has the option; a JAX newer than those this was written against is asked."""
-    if JAX_VERSION < (0, 13):
-        return True
-    *_, last = inspect.signature(_create_compile_options).parameters
-    try:
-        jax.jit(lambda: 0, compiler_options={_HEAP_OPTION: 1 << 20}).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return last == "compiler_options"
+def _wrap_compile_options(options: Callable[[Any], dict[str, Any]]) -> None:
+    original = getattr(_pxla, "create_compile_options", None)
+    if original is None:
+        return
+    signature = inspect.signature(original)
+    if not {"computation", "compiler_options"} <= signature.parameters.keys():
+        return
+
+    def create(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        program = given.arguments["computation"]
+        if _programs.get(id(program)) is program:
+            asked = given.arguments["compiler_options"]
+            given.arguments["compiler_options"] = {**options(program), **asked}
+        return original(*given.args, **given.kwargs)
+
+    _pxla.create_compile_options = create
 
 
 # --- traced programs -------------------------------------------------------------------------

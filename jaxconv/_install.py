@@ -23,6 +23,10 @@ def install() -> str:
     compiled before are forgotten (`jax.clear_caches`), and are compiled anew when they are called.
     Other platforms are not touched. A second call does nothing. Safe from several threads.
 
+    Programs with a convolution are also compiled with their temporaries in several heaps, which the
+    C library keeps from call to call, if no array is larger than 28 MiB (docs: "The engine",
+    Memory). For that, a function of JAX is wrapped, and stays so.
+
     Returns:
       One sentence that says what was done.
 

@@ -19,7 +19,9 @@ from jax import Array, lax
 
 from jaxconv import _compat
 from jaxconv._choose import Choice
-from jaxconv._methods._turned import LARGE
+from jaxconv._form import channels_last
+from jaxconv._heaps import keep_in_heaps
+from jaxconv._methods._turned import apart
 from jaxconv._rewrite import replay
 from jaxconv._run import run, run_lax
 from jaxconv._spec import ConvSpec
@@ -42,7 +44,7 @@ def as_ours(method: str) -> Any:
 
 def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> Any:
     """The CPU lowering: the method that `choose` names, or lax where nothing else can be had."""
-    _compat.keep_in_heaps(ctx)
+    keep_in_heaps(ctx)
     if (
         getattr(_lowering, "inside", False)  # a method's own use of lax
         or params["out_sharding"] is not None
@@ -66,22 +68,23 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
 def _program(spec: ConvSpec, choice: Choice, exported: bool) -> Any:
     """The convolution as a JAX function; the same one for the same convolution.
 
-    Its result lies in plain order. A transpose at the end XLA would leave to those who use the
+    Its result lies in plain order. XLA would leave a transpose at the end to those who use the
     result, and compute it in one fusion with each of them, a column at a time. (jax.export does not
     take the operation that asks for an order.)
     """
 
-    def settled(result: Array) -> Array:
+    def in_plain_order(result: Array) -> Array:
         return result if exported else _compat.in_plain_order(result)
 
     def chosen(lhs: Array, rhs: Array) -> Array:
-        return settled(run(lhs, rhs, spec=spec, choice=choice))
+        return in_plain_order(run(lhs, rhs, spec=spec, choice=choice))
 
     def as_lax(lhs: Array, rhs: Array) -> Array:
         result = run_lax(lhs, rhs, spec=spec)
-        _, feature, *_ = spec.dimension_numbers[2]
-        turned = feature < result.ndim - 1 and result.size * result.dtype.itemsize >= LARGE
-        return _compat.apart(settled, result) if turned else result
+        if exported or spec.dimension_numbers.out_spec == channels_last(spec.ndim).out_spec:
+            return result
+        # Not in a computation of its own, the transpose would be fused with its users all the same.
+        return apart(in_plain_order, result)
 
     if choice.method == "lax":
         return as_lax

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv import _compat, _tuned
+from jaxconv import _tuned
 from jaxconv._choose import Choice, Option, choose
 from jaxconv._explain import explanation
+from jaxconv._heaps import compiled
 from jaxconv._run import run
 from jaxconv._spec import ConvSpec
 
@@ -108,7 +109,7 @@ def _measure(spec: ConvSpec) -> Tuned | None:
     for option in options:
         choice = Choice(option.method, option.kind, option.seconds, "")
         program = jax.jit(functools.partial(run, spec=spec, choice=choice))
-        programs[option] = program.lower(lhs, rhs).compile(_compat.heap_options())
+        programs[option] = compiled(program.lower(lhs, rhs))
     medians = interleaved({o: functools.partial(p, lhs, rhs) for o, p in programs.items()})
     winner = min(medians, key=lambda o: medians[o])
     seconds = {option.method: s for option, s in medians.items()}

@@ -7,8 +7,8 @@ than ceil(K/L) terms. Which taps they are depends on p mod L, the phase: for p =
     y[L m + r] = sum_j x[m + (r + k0 - lo)/L + j] w[k0 + L j],
 
 a plain convolution of x with every L-th tap. One small convolution for each phase, interleaved. A
-kernel dilated by d meets an input where p + d k - lo is a multiple of L. With g = gcd(L, d), those
-are no taps unless g divides lo - p, else every (L/g)-th tap, dilated by d/g.
+kernel dilated by d meets an input where p + d k - lo is a multiple of L. With g = gcd(L, d): if g
+does not divide lo - p, no tap does; if it does, every (L/g)-th tap, and these are dilated by d/g.
 
 Source: polyphase filters (P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section
 4.3); V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
@@ -105,10 +105,15 @@ def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
 
 
 def sums_apart(form: Form) -> bool:
-    """Whether phases that are sums of many terms (groups of few channels) are computed apart."""
+    """Whether phases that are sums of many terms (groups of few channels) are computed apart.
+
+    Channels first they interleave along a row, and in one fusion with that a sum is slow.
+    """
     few = form.groups > 1 and form.in_channels <= MOST_CHANNELS
+    pairs = zip(form.lhs_dilation, form.dilation, strict=True)
+    every = math.prod(step // math.gcd(step, d) for step, d in pairs)
     terms = form.taps * form.in_channels
-    return form.layout == "first" and few and terms >= MANY_TERMS * math.prod(form.lhs_dilation)
+    return form.layout == "first" and few and terms >= MANY_TERMS * every
 
 
 def phase_shape(form: Form) -> tuple[int, ...]:

@@ -123,7 +123,7 @@ def assemble(tap: Callable[[int], Array], first: int, form: Form) -> Array:
         dim = len(chosen)
         if dim == form.ndim:
             many = math.prod(len(plan) for plan in chosen) >= MANY_TERMS
-            if form.layout == "first" and many:
+            if form.layout == "first" and many:  # see MANY_TERMS
                 return _compat.apart(lambda: phase(chosen))
             return phase(chosen)
         parts = [build((*chosen, plan)) for plan in plans[dim]]

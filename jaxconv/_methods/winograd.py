@@ -44,7 +44,7 @@ POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5)
 # With more channels than this the rounding would leave the accuracy that "auto" promises.
 MOST_CHANNELS = {2: 2048, 4: 512}
 # Transformed entries of input and output in a block: 16 MiB. Smaller ones leave the cores idle,
-# larger ones pay for new pages in each call.
+# larger ones paid for new pages in each call where temporaries lie in one block.
 MOST = 1 << 22
 # Temporary numbers beyond twice the arrays: 32 MiB.
 SPARE = 1 << 23

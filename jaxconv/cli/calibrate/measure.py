@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv import _compat
+from jaxconv import _heaps
 from jaxconv._choose import Choice, Option, options
 from jaxconv._run import run
 from jaxconv._spec import ConvSpec
@@ -49,7 +49,7 @@ def measure(
     def compiled(option: Option) -> Callable[..., jax.Array]:
         choice = Choice(option.method, option.kind, option.seconds, "")
         program = jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs)
-        return program.compile(_compat.heap_options())
+        return _heaps.compiled(program)
 
     with ThreadPoolExecutor(2) as pool:
         ready = list(pool.map(compiled, worth))
