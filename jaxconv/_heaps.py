@@ -32,11 +32,6 @@ def keep_in_heaps(ctx: Any) -> None:
     _compat.add_compile_options(ctx, heap_options)
 
 
-def compiled(lowered: Any) -> Any:
-    """A lowered function compiled with `heap_options`, as it is within a program."""
-    return lowered.compile(heap_options(lowered.compiler_ir()))
-
-
 def heap_options(program: Any) -> dict[str, Any]:
     """The compiler options for a lowered program: none if the user chose in XLA_FLAGS.
 

@@ -19,9 +19,7 @@ from jax import Array, lax
 
 from jaxconv import _compat
 from jaxconv._choose import Choice
-from jaxconv._form import channels_last
 from jaxconv._heaps import keep_in_heaps
-from jaxconv._methods._turned import apart
 from jaxconv._rewrite import replay
 from jaxconv._run import run, run_lax
 from jaxconv._spec import ConvSpec
@@ -68,26 +66,19 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
 def _program(spec: ConvSpec, choice: Choice, exported: bool) -> Any:
     """The convolution as a JAX function; the same one for the same convolution.
 
-    Its result lies in plain order. XLA would leave a transpose at the end to those who use the
-    result, and compute it in one fusion with each of them, a column at a time. (jax.export does not
-    take the operation that asks for an order.)
+    What a method makes of x lies in plain order. XLA would leave a transpose at its end to those
+    who use the result, and compute it in one fusion with each of them, a column at a time. (Not for
+    jax.export, which refuses to ask for an order.) A weight's gradient has few users, and between
+    two convolutions of lax XLA needs no transpose: there it costs more than it saves.
     """
-
-    def in_plain_order(result: Array) -> Array:
-        return result if exported else _compat.in_plain_order(result)
+    plain = choice.kind == "forward" and not exported
+    if choice.method == "lax":
+        return functools.partial(run_lax, spec=spec)
 
     def chosen(lhs: Array, rhs: Array) -> Array:
-        return in_plain_order(run(lhs, rhs, spec=spec, choice=choice))
+        result = run(lhs, rhs, spec=spec, choice=choice)
+        return _compat.in_plain_order(result) if plain else result
 
-    def as_lax(lhs: Array, rhs: Array) -> Array:
-        result = run_lax(lhs, rhs, spec=spec)
-        if exported or spec.dimension_numbers.out_spec == channels_last(spec.ndim).out_spec:
-            return result
-        # Not in a computation of its own, the transpose would be fused with its users all the same.
-        return apart(in_plain_order, result)
-
-    if choice.method == "lax":
-        return as_lax
     chosen.__name__ = f"jaxconv_{choice.method}"  # what a profile shows
     return functools.partial(_compat.apart, chosen)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxconv import _tuned
 from jaxconv._choose import Choice, Option, choose
 from jaxconv._explain import explanation
-from jaxconv._heaps import compiled
+from jaxconv._heaps import heap_options
 from jaxconv._run import run
 from jaxconv._spec import ConvSpec
 
@@ -107,14 +107,21 @@ def _measure(spec: ConvSpec) -> Tuned | None:
     )
     programs = {}
     for option in options:
-        choice = Choice(option.method, option.kind, option.seconds, "")
-        program = jax.jit(functools.partial(run, spec=spec, choice=choice))
-        programs[option] = compiled(program.lower(lhs, rhs))
+        programs[option] = compiled(spec, option, lhs, rhs)
     medians = interleaved({o: functools.partial(p, lhs, rhs) for o, p in programs.items()})
     winner = min(medians, key=lambda o: medians[o])
     seconds = {option.method: s for option, s in medians.items()}
     _tuned.remember(spec, winner.method, winner.kind, seconds)
     return Tuned(spec, winner.method, seconds, choose(spec).method)
+
+
+def compiled(
+    spec: ConvSpec, option: Option, lhs: jax.Array, rhs: jax.Array
+) -> Callable[..., jax.Array]:
+    """The convolution by the method of `option`, compiled as it is within a program."""
+    choice = Choice(option.method, option.kind, option.seconds, "")
+    lowered = jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs)
+    return lowered.compile(heap_options(lowered.compiler_ir()))
 
 
 def _random(shape: tuple[int, ...], dtype: np.dtype, seed: int) -> jax.Array:

@@ -220,10 +220,9 @@ def test_compiled_apart_from_what_is_around_it():
     assert "add" in inside and "tanh" not in inside and "maximum" not in inside
 
 
-@pytest.mark.parametrize("method", ["lax", "extra_row"])
-def test_results_lie_in_plain_order_for_those_who_use_them(monkeypatch, method):
-    """Else XLA leaves the transpose to each user, in one fusion with what it computes there."""
-    chosen = Choice(method, "forward", 0.0, "for the test")
+def channels_first_block(monkeypatch, method, kind="forward"):
+    """The operands of a layer channels first and a function of it by `method`, then a ReLU."""
+    chosen = Choice(method, kind, 0.0, "for the test")
     monkeypatch.setattr(_primitive, "decide", lambda spec, method: chosen)
     x, w = jnp.ones((2, 32, 96, 96)), jnp.ones((32, 32, 3, 3))
     params = {
@@ -233,14 +232,40 @@ def test_results_lie_in_plain_order_for_those_who_use_them(monkeypatch, method):
     }
     params |= dict.fromkeys(("window_strides", "lhs_dilation", "rhs_dilation"), (1, 1))
 
-    def block(x, w):
-        return jax.nn.relu(convolve(x, w, **params) + 1)
+    def block(x, w, conv=convolve):
+        return jax.nn.relu(conv(x, w, **params) + 1)
 
+    return x, w, block
+
+
+def test_results_lie_in_plain_order_for_those_who_use_them(monkeypatch):
+    """Else XLA leaves the transpose to each user, in one fusion with what it computes there."""
+    x, w, block = channels_first_block(monkeypatch, "extra_row")
     text = jax.jit(block).lower(x, w).compile().as_text()
     inside = [part for part in text.split("\n\n") if "maximum(" in part]
     assert inside
     assert not any("transpose(" in part or "copy(" in part for part in inside)
     assert "{1,3,2,0} parameter" not in "".join(inside)
+
+
+def test_between_two_convolutions_of_lax_nothing_is_transposed(monkeypatch):
+    x, w, block = channels_first_block(monkeypatch, "lax")
+
+    def moves(conv):
+        def two(x, w):
+            return block(block(x, w, conv), w, conv)
+
+        text = jax.jit(two).lower(x, w).compile().as_text()
+        return len(re.findall(r"= \S+ (?:copy|transpose)\(", text))
+
+    assert moves(convolve) == moves(lax.conv_general_dilated)
+
+
+def test_a_weights_gradient_is_left_in_the_order_it_has(monkeypatch):
+    x, w, block = channels_first_block(monkeypatch, "extra_row")
+    assert "LayoutConstraint" in jax.jit(block).lower(x, w).as_text()
+    x, w, block = channels_first_block(monkeypatch, "weight_patches", "weight")
+    assert "LayoutConstraint" not in jax.jit(block).lower(x, w).as_text()
 
 
 def test_lax_chosen_keeps_its_fast_path_in_a_loop(monkeypatch):

@@ -44,25 +44,27 @@ class Phase:
     count: int
     dilation: int
     padding: tuple[int, int]
-    outputs: int
+
+
+def sizes_of(form: Form) -> tuple[int, ...]:
+    """Outputs of a phase, ceil(S_out / L) in all, so that they interleave; the rest is cut off."""
+    return tuple(
+        -(-out // step) for out, step in zip(form.out_spatial, form.lhs_dilation, strict=True)
+    )
 
 
 def along(form: Form, dim: int, r: int) -> Phase:
-    """Phase r of dimension `dim`; without taps where only zeros meet the kernel.
-
-    All phases are given ceil(S_out / L) outputs, so that they interleave; the rest is cut off.
-    """
+    """Phase r of dimension `dim`; without taps where only zeros meet the kernel."""
     step, (lo, _), d = form.lhs_dilation[dim], form.padding[dim], form.dilation[dim]
-    outputs = -(-form.out_spatial[dim] // step)
     common = math.gcd(step, d)
     if (lo - r) % common:
-        return Phase(slice(0, 0), 0, d, (0, 0), outputs)
+        return Phase(slice(0, 0), 0, d, (0, 0))
     stride, inner = step // common, d // common
     first = (lo - r) // common * pow(inner, -1, stride) % stride
-    count = max(0, -(-(form.kernel[dim] - first) // stride))
+    count = len(range(first, form.kernel[dim], stride))
     low = -((r + d * first - lo) // step)
-    high = outputs + (count - 1) * inner - low - form.spatial[dim]
-    return Phase(slice(first, None, stride), count, inner, (low, high), outputs)
+    high = sizes_of(form)[dim] + (count - 1) * inner - low - form.spatial[dim]
+    return Phase(slice(first, None, stride), count, inner, (low, high))
 
 
 def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
@@ -75,7 +77,7 @@ def parts(form: Form) -> list[tuple[tuple[slice, ...], Form | None]]:
             kernel=tuple(side.count for side in sides),
             dilation=tuple(side.dilation for side in sides),
             padding=tuple(side.padding for side in sides),
-            out_spatial=tuple(side.outputs for side in sides),
+            out_spatial=sizes_of(form),
             lhs_dilation=(1,) * form.ndim,
         )
         found.append((tuple(side.taps for side in sides), inner if inner.taps else None))
@@ -92,7 +94,9 @@ def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
 
     def phase(taps: tuple[slice, ...], inner: Form | None) -> Array:
         if inner is None:
-            return jnp.zeros(phase_shape(form), form.out_dtype)
+            return jnp.zeros(
+                (form.batch, *sizes_of(form), form.groups * form.out_channels), form.out_dtype
+            )
         if not sums_apart(form):
             return convolve(x, w[taps], inner)
 
@@ -114,12 +118,6 @@ def sums_apart(form: Form) -> bool:
     every = math.prod(step // math.gcd(step, d) for step, d in pairs)
     terms = form.taps * form.in_channels
     return form.layout == "first" and few and terms >= MANY_TERMS * every
-
-
-def phase_shape(form: Form) -> tuple[int, ...]:
-    """The shape of one phase's result."""
-    sizes = [-(-out // step) for out, step in zip(form.out_spatial, form.lhs_dilation, strict=True)]
-    return (form.batch, *sizes, form.groups * form.out_channels)
 
 
 def interleave(phases: list[Array], form: Form) -> Array:

@@ -8,15 +8,12 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv import _heaps
-from jaxconv._choose import Choice, Option, options
-from jaxconv._run import run
+from jaxconv._choose import Option, options
 from jaxconv._spec import ConvSpec
-from jaxconv._tune import interleaved
+from jaxconv._tune import compiled, interleaved
 
 # Methods estimated at more than this many times the best are left out, and what runs longer than
 # SLOW seconds is timed once.
@@ -46,13 +43,8 @@ def measure(
     programs: dict[tuple[str, str], Callable[[], Any]] = {}
     results, once = {}, {}
 
-    def compiled(option: Option) -> Callable[..., jax.Array]:
-        choice = Choice(option.method, option.kind, option.seconds, "")
-        program = jax.jit(functools.partial(run, spec=spec, choice=choice)).lower(lhs, rhs)
-        return _heaps.compiled(program)
-
     with ThreadPoolExecutor(2) as pool:
-        ready = list(pool.map(compiled, worth))
+        ready = list(pool.map(lambda option: compiled(spec, option, lhs, rhs), worth))
     for option, program in zip(worth, ready, strict=True):
         name = (option.kind, option.method)
         results[name] = np.asarray(program(lhs, rhs))
