@@ -175,6 +175,15 @@ def pad_positions(x: Array, edges: Sequence[tuple[int, int, int]], layout: str) 
     return rows.reshape(*rows.shape[:-1], size + lo + hi, *behind)
 
 
+def window(x: Array, tap: Sequence[int], form: Form, at: int = 1) -> Array:
+    """What the kernel position `tap` sees of the padded x, whose spatial axes begin at `at`."""
+    start, limit, strides = [0] * x.ndim, list(x.shape), [1] * x.ndim
+    places = zip(tap, form.dilation, form.out_spatial, form.strides, strict=True)
+    for axis, (k, d, out, s) in enumerate(places, at):
+        start[axis], limit[axis], strides[axis] = k * d, k * d + (out - 1) * s + 1, s
+    return lax.slice(x, start, limit, strides)
+
+
 # --- from a general convolution to a form, and back -----------------------------------------
 
 

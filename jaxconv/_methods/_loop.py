@@ -8,7 +8,7 @@ the array to give that axis a stride.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,24 @@ from jax import Array, lax
 Index = Array | int
 
 
+def cut(x: Array, start: Sequence[Index], size: Sequence[int]) -> Array:
+    """The part of x of `size` that begins at `start`; no index counts from the end."""
+    return lax.dynamic_slice(x, start, size, allow_negative_indices=False)
+
+
+def cut_along(x: Array, start: Index, size: int, axis: int) -> Array:
+    """`size` entries along an axis, from `start` on."""
+    return lax.dynamic_slice_in_dim(x, start, size, axis, allow_negative_indices=False)
+
+
 def part(x: Array, number: Index, size: int, axis: int = 0) -> Array:
     """Part `number` of x, of `size` entries along an axis."""
-    return lax.dynamic_slice_in_dim(x, number * size, size, axis)
+    return cut_along(x, number * size, size, axis)
+
+
+def traced_once(fun: Callable[..., Array]) -> Callable[..., Array]:
+    """fun as a function that is traced once for all calls with arrays of the same shapes."""
+    return jax.jit(fun, inline=True)
 
 
 def even_part(size: int, most: int) -> int:
@@ -32,13 +47,16 @@ def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:
     """block(0), block(1), ... side by side along an axis."""
     if count == 1:
         return block(0)
+    block = traced_once(block)
     one = jax.eval_shape(block, 0)
     axis %= len(one.shape)
     size = one.shape[axis]
     whole = jnp.zeros((*one.shape[:axis], count * size, *one.shape[axis + 1 :]), one.dtype)
 
     def put(i: Index, y: Array) -> Array:
-        return lax.dynamic_update_slice_in_dim(y, block(i), i * size, axis)
+        return lax.dynamic_update_slice_in_dim(
+            y, block(i), i * size, axis, allow_negative_indices=False
+        )
 
     return lax.fori_loop(0, count, put, whole)
 
@@ -47,6 +65,7 @@ def total(count: int, block: Callable[[Index], Array]) -> Array:
     """block(0) + block(1) + ..."""
     if count == 1:
         return block(0)
+    block = traced_once(block)
     one = jax.eval_shape(block, 0)
     zeros = jnp.zeros(one.shape, one.dtype)
     return lax.fori_loop(0, count, lambda i, sums: sums + block(i), zeros)

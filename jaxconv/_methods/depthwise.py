@@ -7,36 +7,21 @@ measurements in docs/xla.md (the form).
 
 from __future__ import annotations
 
-import functools
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form, pad_input, window
 from jaxconv._methods import phases
 from jaxconv._methods._base import Method
+from jaxconv._methods._terms import add_up, entry, times
 
 MOST_TAPS = 81
 
 
 def slices(x: Array, form: Form, first: int) -> list[Array]:
     """What each tap sees of the padded x, whose spatial dimensions begin at `first`."""
-    lead = (slice(None),) * first
-    return [
-        x[
-            (
-                *lead,
-                *(
-                    slice(k * d, k * d + (out - 1) * s + 1, s)
-                    for k, d, out, s in zip(
-                        tap, form.dilation, form.out_spatial, form.strides, strict=True
-                    )
-                ),
-            )
-        ]
-        for tap in np.ndindex(*form.kernel)
-    ]
+    return [window(x, tap, form, first) for tap in np.ndindex(*form.kernel)]
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
@@ -49,14 +34,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
     if form.layout == "last":
-        parts = (seen * w[k] for k, seen in enumerate(slices(x, form, 1)))
-        return functools.reduce(jnp.add, parts).astype(form.out_dtype)
-    ones = (1,) * form.ndim
-    parts = (
-        seen * w[k].reshape(-1, *ones)
-        for k, seen in enumerate(slices(jnp.moveaxis(x, -1, 1), form, 2))
-    )
-    return jnp.moveaxis(functools.reduce(jnp.add, parts), 1, -1).astype(form.out_dtype)
+        parts = [times(seen, entry(w, k)) for k, seen in enumerate(slices(x, form, 1))]
+        return add_up(parts, 1).astype(form.out_dtype)
+    w = w.reshape(form.taps, -1, *(1,) * form.ndim)
+    seen_first = slices(jnp.moveaxis(x, -1, 1), form, 2)
+    parts = [times(seen, entry(w, k)) for k, seen in enumerate(seen_first)]
+    return jnp.moveaxis(add_up(parts, 1), 1, -1).astype(form.out_dtype)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:

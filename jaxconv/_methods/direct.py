@@ -11,20 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
 
 # Each tap is traced on its own: past this many, the program takes too long to compile.
 MOST_TAPS = 1024
-
-
-def window(x: Array, tap: tuple[int, ...], form: Form) -> Array:
-    """What the kernel position `tap` sees of the padded x: (N, *S_out, G*C)."""
-    places = tuple(
-        slice(k * d, k * d + (out - 1) * s + 1, s)
-        for k, d, out, s in zip(tap, form.dilation, form.out_spatial, form.strides, strict=True)
-    )
-    return x[(slice(None), *places)]
 
 
 def by_group(x: Array, groups: int) -> Array:

@@ -14,13 +14,12 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
-from jaxconv._form import Form
+from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, join, total
+from jaxconv._methods._loop import Index, cut, join, total
 from jaxconv._methods._turned import channels_first
-from jaxconv._methods.shifts import window
 
 MOST_TAPS = 64
 # Bytes of patches made at once, and the most for one group of one image.
@@ -62,8 +61,8 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
     def product(image: Index, part: Index) -> Array:
         begin = part * groups
-        xs = lax.dynamic_slice(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
-        ys = lax.dynamic_slice(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
+        xs = cut(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
+        ys = cut(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
         patches = _patches(xs[0], form, groups)
         return jnp.einsum("gkp,gop->gko", patches, ys[0], precision=form.precision)
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
-from jaxconv._methods.direct import MOST_TAPS, by_group, window
+from jaxconv._methods.direct import MOST_TAPS, by_group
 
 
 def unfold(x: Array, form: Form) -> Array:

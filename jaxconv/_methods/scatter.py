@@ -29,6 +29,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
+from jaxconv._methods._terms import entry
 from jaxconv._methods._turned import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
@@ -85,7 +86,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
             z = jnp.moveaxis(z.reshape(-1, *form.spatial), 0, -1)
             return jnp.moveaxis(spread(z[None], form)[0], -1, 0)
         z = z.reshape(form.taps, form.out_channels, *form.spatial)
-        return assemble(lambda k: z[k], 1, form)
+        return assemble(lambda k: entry(z, k), 1, form)
 
     x = jnp.moveaxis(x, -1, 1)
     y = one(x[0])[None] if form.batch == 1 else lax.map(one, x)
@@ -95,7 +96,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
 def add_up(z: Array, form: Form) -> Array:
     """z (N, *S, K*O) -> y."""
     o = form.out_channels
-    return assemble(lambda k: z[..., k * o : (k + 1) * o], 1, form)
+    return assemble(lambda k: lax.slice_in_dim(z, k * o, (k + 1) * o, axis=-1), 1, form)
 
 
 def assemble(tap: Callable[[int], Array], first: int, form: Form) -> Array:
@@ -111,7 +112,7 @@ def assemble(tap: Callable[[int], Array], first: int, form: Form) -> Array:
             for dim, (shift, size) in enumerate(zip(shifts, sizes, strict=True)):
                 config[first + dim] = (-shift, size + shift - form.spatial[dim], 0)
             moved = lax.pad(z, jnp.zeros((), z.dtype), config)
-            total = moved if total is None else total + moved
+            total = moved if total is None else lax.add(total, moved)
         if total is None:
             like = tap(0)
             shape = list(like.shape)

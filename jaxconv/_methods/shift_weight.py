@@ -28,9 +28,9 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import total
+from jaxconv._methods._loop import cut, total
+from jaxconv._methods._terms import add_up, every, times
 from jaxconv._methods._turned import channels_first
-from jaxconv._methods.shifts import add_up
 
 # Products added up in one fused loop.
 MOST_TERMS = 64
@@ -94,7 +94,6 @@ def _last(x: Array, y: Array, form: Form) -> Array:
     y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
     reach = [(k - 1) * d + 1 for k, d in zip(form.kernel, form.dilation, strict=True)]
     lead, ones = form.out_spatial[:-1], (1,) * form.ndim
-    taps = tuple(slice(None, None, d) for d in form.dilation)
     zeros = jnp.zeros((*form.kernel, outputs, groups), x.dtype)
 
     def of_image(image: Array | int) -> Array:
@@ -103,9 +102,10 @@ def _last(x: Array, y: Array, form: Form) -> Array:
             for place in range(size):
                 here = (*at, start + place)
                 begin = [i * s for i, s in zip(here, stride, strict=True)]
-                seen = lax.dynamic_slice(x, (image, *begin, 0), (1, *reach, groups))[0][taps]
-                other = lax.dynamic_slice(y, (image, *here, 0), (1, *ones, y.shape[-1]))
-                terms.append(seen[..., None, :] * other.reshape(*ones, outputs, groups))
+                seen = cut(x, (image, *begin, 0), (1, *reach, groups))
+                seen = lax.reshape(every(seen, (*form.dilation, 1)), (*form.kernel, 1, groups))
+                other = cut(y, (image, *here, 0), (1, *ones, y.shape[-1]))
+                terms.append(times(seen, lax.reshape(other, (*ones, outputs, groups))))
             return (sums[0] + add_up(terms),)
 
         return _sweep(math.prod(lead), form.out_spatial[-1], RUN, step, (zeros,))[0]
@@ -126,12 +126,12 @@ def _first(x: Array, y: Array, form: Form) -> Array:
     outputs = (form.groups, *(c if i == 1 else 1 for i, c in enumerate(channels) if c > 1))
     columns = [k * form.dilation[-1] for k in range(form.kernel[-1])]
     most = run_of(form)
-    thin = tuple(slice(None, None, d) for d in form.dilation[:-1])
+    thinned = (*form.dilation[:-1], stride[-1])
     span = (width - 1) * stride[-1] + 1
 
     def of_image(a: Array, image: Array, begin: list, size: list) -> Array:
-        seen = lax.dynamic_slice(a, (image, 0, *begin), (1, a.shape[1], *size))
-        return seen.reshape(*(inputs if a is x else outputs), *size)
+        seen = cut(a, (image, 0, *begin), (1, a.shape[1], *size))
+        return lax.reshape(seen, (*(inputs if a is x else outputs), *size))
 
     def across(a: Array, column: int, size: int) -> Array:
         return lax.slice_in_dim(
@@ -145,9 +145,15 @@ def _first(x: Array, y: Array, form: Form) -> Array:
             run = (size * block - 1) * stride[0] + columns[-1] + 1
             xs = of_image(x, image, [start * block * stride[0]], [run])
             ys = of_image(y, image, [start * block], [size * block])
-            blocks = [slice(i * block, (i + 1) * block) for i in range(size)]
+
+            def blocks(a: Array) -> list[Array]:
+                return [
+                    lax.slice_in_dim(a, i * block, (i + 1) * block, axis=-1) for i in range(size)
+                ]
+
+            others = blocks(ys)
             return tuple(
-                total + add_up([across(xs, c, size * block)[..., b] * ys[..., b] for b in blocks])
+                total + add_up(list(map(times, blocks(across(xs, c, size * block)), others)))
                 for total, c in zip(sums, columns, strict=True)
             )
 
@@ -174,7 +180,7 @@ def _first(x: Array, y: Array, form: Form) -> Array:
                     begin = [i * s for i, s in zip(here, stride[:-1], strict=True)]
                     seen = of_image(x, image, [*begin, c], [*reach, span])
                     other = of_image(y, image, [*here, 0], [*(1 for _ in here), width])
-                    terms.append(seen[(..., *thin, slice(None, None, stride[-1]))] * other)
+                    terms.append(times(every(seen, thinned), other))
                 added.append(total + add_up(terms))
             return tuple(added)
 

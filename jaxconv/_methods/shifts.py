@@ -25,14 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv._form import Form, pad_positions
+from jaxconv._form import Form, pad_positions, window
 from jaxconv._methods._base import Method
+from jaxconv._methods._loop import cut_along
+from jaxconv._methods._terms import add_up, entry, times
 
 # Terms in one fused loop: more compile slowly, and their pointers leave the registers.
 MOST_TERMS = 64
-# Independent partial sums, so that one addition need not wait for the one before; of masked loads
-# with channels last, where two were fastest.
-CHAINS, MASKED_CHAINS = 4, 2
+# Independent partial sums of masked loads with channels last, where two were fastest.
+MASKED_CHAINS = 2
 # Channels of a group: from here on products are faster.
 MOST_CHANNELS = 8
 # Not if so few outputs of a group make a product of a few columns.
@@ -45,17 +46,6 @@ LARGE = 2**20
 FEW = 16
 # Multiply-adds a second in each layout, bytes a second, seconds of a call; two AVX-512 cores.
 FIRST_RATE, LAST_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
-
-
-def add_up(terms: list[Array], chains: int = CHAINS) -> Array:
-    """The sum, in independent chains."""
-    sums = terms[:chains]
-    for i, term in enumerate(terms[chains:]):
-        sums[i % chains] = sums[i % chains] + term
-    while len(sums) > 1:
-        pairs = [sums[i] + sums[i + 1] for i in range(0, len(sums) - 1, 2)]
-        sums = pairs + sums[2 * len(pairs) :]
-    return sums[0]
 
 
 def place(x: Array, form: Form, lo: tuple[int, ...], size: tuple[int, ...], at: int) -> Array:
@@ -80,15 +70,6 @@ def pad_rows(x: Array, form: Form, at: int) -> Array:
     return place(x, form, low, form.dense_input.spatial, at)
 
 
-def window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
-    """What the kernel position `tap` sees of the padded x, whose spatial axes begin at `at`."""
-    places = tuple(
-        slice(k * d, k * d + (out - 1) * s + 1, s)
-        for k, d, out, s in zip(tap, form.dilation, form.out_spatial, form.strides, strict=True)
-    )
-    return x[(slice(None),) * at + places]
-
-
 def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
     """The same of the x that is not padded (stride 1): whether it is inside is asked as it runs."""
     config = [(0, 0, 0)] * x.ndim
@@ -102,10 +83,15 @@ def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
 
 def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
     """The products: each tap and channel of a group's window times its weights."""
-    taps = np.ndindex(*w.shape[: form.ndim])
+    taps = list(np.ndindex(*w.shape[: form.ndim]))
+    weights = lax.reshape(w, (len(taps), *w.shape[form.ndim :]))
+
+    def part(tap: tuple[int, ...], c: int) -> Array:
+        return lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel)
+
     return [
-        lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel) * w[tap][c]
-        for tap in taps
+        times(part(tap, c), entry(weights, k, c))
+        for k, tap in enumerate(taps)
         for c in range(x.shape[channel])
     ]
 
@@ -146,10 +132,8 @@ def _total(x: Array, w: Array, form: Form, at: int, channel: int) -> Array:
 
     def block(start: Array | int, part: Array | int, rows: int) -> Array:
         size = (rows - 1) * step + reach
-        xs = lax.dynamic_slice_in_dim(x, start * step, size, at)
-        xs = lax.dynamic_slice_in_dim(xs, part * channels, channels, channel)
-        ws = lax.dynamic_slice_in_dim(w, start, rows, 0)
-        ws = lax.dynamic_slice_in_dim(ws, part * channels, channels, form.ndim)
+        xs = cut_along(cut_along(x, start * step, size, at), part * channels, channels, channel)
+        ws = cut_along(cut_along(w, start, rows, 0), part * channels, channels, form.ndim)
         return add_up(_terms(xs, ws, form, at, channel))
 
     shape = jax.eval_shape(lambda: block(0, 0, 1))

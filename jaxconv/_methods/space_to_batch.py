@@ -25,7 +25,7 @@ MOST_FILLED = 1.25
 # Phases with fewer positions along a dimension took twice what is estimated for them.
 FEW, SLOWER = 8, 2
 # Bytes a second of the copies, and the seconds of a call; two AVX-512 cores.
-COPY, CALL = 10e9, 3e-5
+COPY, CALL = 15e9, 3e-5
 
 
 def rates(form: Form) -> tuple[int, ...]:

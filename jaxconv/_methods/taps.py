@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
-from jaxconv._methods.direct import window
 
 MOST_TAPS = 64
 

@@ -37,7 +37,7 @@ from jaxconv._form import (
     turned_form,
 )
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, even_part
+from jaxconv._methods._loop import Index, cut, even_part, traced_once
 from jaxconv._methods.extra_row import FEW
 
 # Positions of a block at most, and numbers of y in it: with more they leave the second cache.
@@ -108,9 +108,9 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         steps = zip(size, plane.strides, plane.kernel, plane.dilation, strict=True)
         seen = [(out - 1) * s + (k - 1) * d + 1 for out, s, k, d in steps]
         begin = [p * s for p, s in zip(at, plane.strides, strict=True)]
-        xs = lax.dynamic_slice(x, (image, *begin, 0), (1, *seen, x.shape[-1]))
-        ys = lax.dynamic_slice(y, (image, *at, 0), (1, *size, y.shape[-1]))
-        return block_product(xs[0], ys[0], plane)
+        xs = cut(x, (image, *begin, 0), (1, *seen, x.shape[-1]))
+        ys = cut(y, (image, *at, 0), (1, *size, y.shape[-1]))
+        return block_product(lax.squeeze(xs, (0,)), lax.squeeze(ys, (0,)), plane)
 
     def block(i: Index) -> Array:
         at = (i // beside % down * rows, i % beside * columns)
@@ -137,10 +137,11 @@ def add_up(block: Callable[[Index], Array], count: int, w: Array) -> Array:
     """w and block(0), block(1), ..., of which a turn of the loop adds up a few."""
 
     def turn(first: Index, number: int, w: Array) -> Array:
-        return w + functools.reduce(jnp.add, [block(first + j) for j in range(number)])
+        return w + functools.reduce(lax.add, [block(first + j) for j in range(number)])
 
     number = even_part(count, TOGETHER)
     turns, rest = divmod(count, number)
+    block = traced_once(block)
     if turns == 1:
         w = turn(0, number, w)
     else:

@@ -22,7 +22,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import add_up, even_part
+from jaxconv._methods._loop import add_up, cut_along, even_part
 from jaxconv._methods._turned import apart
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
@@ -74,8 +74,8 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + pads)
 
     def part(acc: Array, x: Array, y: Array, start: Array | int, rows: int) -> Array:
-        x = lax.dynamic_slice_in_dim(x, start * stride, (rows - 1) * stride + reach, 2)
-        y = lax.dynamic_slice_in_dim(y, start, rows, 1)
+        x = cut_along(x, start * stride, (rows - 1) * stride + reach, 2)
+        y = cut_along(y, start, rows, 1)
         x = unfold(x, (rows, *form.out_spatial[1:]), form)
         y = y.reshape(-1, form.out_channels)
         return acc + jnp.matmul(x, y, precision=form.precision)

@@ -35,8 +35,9 @@ from jax import Array, lax
 
 from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, join, part, total
+from jaxconv._methods._loop import Index, cut, join, part, total, traced_once
 from jaxconv._methods._products import over_rows
+from jaxconv._methods._terms import add_up, times
 from jaxconv._methods._turned import apart, moved_last
 
 # The points for tiles of t inputs; one more lies at infinity.
@@ -90,12 +91,25 @@ def mixed(matrix: np.ndarray, entries: Sequence[Array]) -> list[Array]:
     rows = []
     for row in matrix.tolist():
         terms = [
-            entry if c == 1 else -entry if c == -1 else np.float32(c) * entry
+            entry
+            if c == 1
+            else lax.neg(entry)
+            if c == -1
+            else times(entry, np.asarray(c, np.float32))
             for c, entry in zip(row, entries, strict=True)
             if c
         ]
-        rows.append(functools.reduce(jnp.add, terms))
+        rows.append(add_up(terms, 1))
     return rows
+
+
+def neighbours(x: Array, i: int, count: int, axis: int) -> Array:
+    """Every `step`-th position from i on, `count` of them, where axis + 1 has `step` of each."""
+    step = x.shape[axis + 1]
+    begin, end = [0] * x.ndim, list(x.shape)
+    begin[axis : axis + 2] = i // step, i % step
+    end[axis : axis + 2] = i // step + count, i % step + 1
+    return lax.squeeze(lax.slice(x, begin, end), (axis + 1,))
 
 
 def spread(x: Array, tiles: tuple[int, int], steps: Sequence[int], by: list[np.ndarray]) -> Array:
@@ -107,14 +121,13 @@ def spread(x: Array, tiles: tuple[int, int], steps: Sequence[int], by: list[np.n
     (tall, wide), (down, beside), (for_rows, for_columns) = tiles, steps, by
     n, _, width, c = x.shape
     x = x.reshape(n, -1, down, width * c)
-    rows = [x[:, i // down : i // down + tall, i % down] for i in range(for_rows.shape[1])]
+    rows = [neighbours(x, i, tall, 1) for i in range(for_rows.shape[1])]
     x = lax.optimization_barrier(jnp.stack(mixed(for_rows, rows)))
     x = x.reshape(len(for_rows), n, tall, width // beside, beside, c)
-    count = for_columns.shape[1]
-    columns = [x[..., j // beside : j // beside + wide, j % beside, :] for j in range(count)]
     numbers = for_columns.T.astype(np.float32).reshape(*for_columns.T.shape, 1, 1, 1, 1)
-    terms = (column[:, None] * number for column, number in zip(columns, numbers, strict=True))
-    return functools.reduce(jnp.add, terms).reshape(-1, n * tall * wide, c)
+    columns = [lax.expand_dims(neighbours(x, j, wide, 3), (1,)) for j in range(len(numbers))]
+    terms = list(map(times, columns, numbers))
+    return add_up(terms, 1).reshape(-1, n * tall * wide, c)
 
 
 def both_ways(by: list[np.ndarray], entries: Array) -> Array:
@@ -167,7 +180,7 @@ class Plan(NamedTuple):
         def band(i: Index) -> Array:
             start: list[Index] = [i // self.bands, 0, 0, 0]
             start[self.axis] = i % self.bands * self.outputs[self.axis - 1]
-            return lax.dynamic_slice(x, start, (1, *sizes, x.shape[-1]))
+            return cut(x, start, (1, *sizes, x.shape[-1]))
 
         return band
 
@@ -234,8 +247,9 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     u = both_ways([t.kernel for t in found], w)
     seen = blocks.cutter(x, lambda x: padded(x, plane, blocks.whole(more)), more)
 
-    def block(i: Index) -> Array:
-        v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
+    @traced_once
+    def transformed(x: Array) -> Array:
+        v = spread(x, blocks.tiles, blocks.steps, [t.input for t in found])
         z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
         return lax.optimization_barrier(both_ways([t.back for t in found], z))
 
@@ -250,10 +264,10 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     count = blocks.count(form.batch)
     if count <= 2:
         # Two blocks side by side: where a product keeps to one core, each has its own.
-        parts = [block(i) for i in range(count)]
+        parts = [transformed(seen(i)) for i in range(count)]
         y = apart(together, *parts) if form.layout == "first" else together(*parts)
     else:
-        y = join(count, lambda i: images(block(i)))
+        y = join(count, lambda i: images(transformed(seen(i))))
     if blocks.bands > 1:
         y = y.reshape(form.batch, blocks.bands, *y.shape[1:])
         y = jnp.moveaxis(y, 1, blocks.axis)  # nothing moves where the bands are rows

@@ -1,0 +1,49 @@
+"""Sums that are written out, term by term, for XLA to compile to one loop.
+
+There may be hundreds of terms, and jax.numpy's indexing and arithmetic take several times as long
+to trace as lax's primitives do; so these are lax's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from jax import Array, lax
+
+# Independent partial sums, so that one addition need not wait for the one before.
+CHAINS = 4
+
+
+def add_up(terms: Sequence[Array], chains: int = CHAINS) -> Array:
+    """The sum, in independent chains."""
+    sums = [functools.reduce(lax.add, terms[i::chains]) for i in range(min(chains, len(terms)))]
+    while len(sums) > 1:
+        pairs = [lax.add(sums[i], sums[i + 1]) for i in range(0, len(sums) - 1, 2)]
+        sums = pairs + sums[2 * len(pairs) :]
+    return sums[0]
+
+
+def times(a: Array, b: Array | np.ndarray) -> Array:
+    """a * b of one dtype, broadcast as NumPy does."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return lax.mul(_as(a, shape), _as(b, shape))
+
+
+def _as(x: Array | np.ndarray, shape: tuple[int, ...]) -> Array | np.ndarray:
+    if x.shape == shape:
+        return x
+    return lax.broadcast_in_dim(x, shape, range(len(shape) - x.ndim, len(shape)))
+
+
+def every(x: Array, steps: Sequence[int]) -> Array:
+    """Every `step`-th entry along each of the last axes."""
+    return lax.slice(x, (0,) * x.ndim, x.shape, (*(1,) * (x.ndim - len(steps)), *steps))
+
+
+def entry(x: Array, *index: int) -> Array:
+    """x[index], for numbers."""
+    rest = x.shape[len(index) :]
+    one = lax.slice(x, (*index, *(0 for _ in rest)), (*(i + 1 for i in index), *rest))
+    return lax.reshape(one, rest)
