@@ -19,23 +19,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv import _compat
 from jaxconv._form import Form, pad_positions, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import cut_along
 from jaxconv._methods._terms import add_up, entry, times
 
-# Terms in one fused loop: more compile slowly, and their pointers leave the registers.
-MOST_TERMS = 64
+# Terms in one fused loop over rows and over channels: what is split into several pays for copies of
+# its parts and for passes over the result, more terms leave the cache.
+MOST_BY_ROWS, MOST_BY_CHANNELS = 256, 144
+# Taps of a 1-D kernel in one loop, where it is split.
+ROW = 32
+# Bytes of weights that a loop over channels reads at each position, where a group has several.
+CACHED = 24 << 10
+# A small sum, where there is one group.
+SMALL = 64
 # Independent partial sums of masked loads with channels last, where two were fastest.
 MASKED_CHAINS = 2
 # Channels of a group: from here on products are faster.
-MOST_CHANNELS = 8
+MOST_CHANNELS = 16
 # Not if so few outputs of a group make a product of a few columns.
 FEW_OUTPUTS = 2
 # Masked loads are cheaper than a padded copy up to this many terms.
@@ -108,16 +117,19 @@ def masks(form: Form) -> bool:
 
 def _blocks(form: Form) -> tuple[int, int]:
     """How many taps along the first axis, and channels, one fused loop adds up."""
-    inner = math.prod(form.kernel[1:])
-    channels = max(
-        c
-        for c in range(1, form.in_channels + 1)
-        if form.in_channels % c == 0 and (c == 1 or form.taps * c <= MOST_TERMS)
-    )
-    rows = form.kernel[0] if inner * form.kernel[0] * channels <= MOST_TERMS else 1
-    if rows == 1 and form.ndim == 1:
-        rows = min(form.kernel[0], MOST_TERMS // 2)
-    return rows, channels
+    rows = by_rows(form)
+    most = MOST_BY_ROWS if rows else MOST_BY_CHANNELS
+    weights = form.taps * form.groups * form.out_channels * form.accumulator.itemsize
+
+    def fits(channels: int) -> bool:
+        cached = rows or channels <= 2 or channels * weights <= CACHED
+        return cached and form.taps * channels <= most
+
+    divisors = [c for c in range(1, form.in_channels + 1) if form.in_channels % c == 0]
+    channels = max(c for c in divisors if c == 1 or fits(c))
+    if form.taps * channels <= most:
+        return form.kernel[0], channels
+    return (min(form.kernel[0], ROW) if form.ndim == 1 else 1), channels
 
 
 def _total(x: Array, w: Array, form: Form, at: int, channel: int) -> Array:
@@ -146,16 +158,30 @@ def _total(x: Array, w: Array, form: Form, at: int, channel: int) -> Array:
     return y
 
 
+def _turned(form: Form) -> bool:
+    """Whether x and y are transposed: groups of channels that lie last, or rows made of them."""
+    several = form.groups > 1 and max(form.in_channels, form.out_channels) > 1
+    return form.layout == "last" and (several or by_rows(form))
+
+
+def _summed(sums: Callable[[Array, Array], Array], x: Array, w: Array, form: Form) -> Array:
+    """sums(x, w), not in one fusion with a transpose: it would run over the transposed result."""
+    return _compat.apart(sums, x, w) if _turned(form) else sums(x, w)
+
+
 def _first(x: Array, w: Array, form: Form) -> Array:
     """Channels first: x as (N, G, C, *S), y as (N, G, O, *S_out); the lanes are a row."""
     ones = (1,) * form.ndim
     x = jnp.moveaxis(x, -1, 1)
     x = x.reshape(form.batch, form.groups, form.in_channels, *form.spatial)
     w = w.reshape(*w.shape, *ones)
-    if masks(form):
-        y = add_up(_terms(x, w, form, 3, 2, masked_window))
-    else:
-        y = _total(pad_rows(x, form, 3), w, form, 3, 2)
+
+    def sums(x: Array, w: Array) -> Array:
+        if masks(form):
+            return add_up(_terms(x, w, form, 3, 2, masked_window))
+        return _total(pad_rows(x, form, 3), w, form, 3, 2)
+
+    y = _summed(sums, x, w, form)
     y = y.reshape(form.batch, form.groups * form.out_channels, *form.out_spatial)
     return jnp.moveaxis(y, 1, -1)
 
@@ -170,8 +196,11 @@ def _last(x: Array, w: Array, form: Form) -> Array:
     w = jnp.swapaxes(w, -1, -2)
     size = math.prod(form.x_shape) * form.dtype.itemsize
     if masks(form):
-        x = _by_channel(x, form)
-        y = add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
+
+        def sums(x: Array, w: Array) -> Array:
+            return add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
+
+        y = _summed(sums, _by_channel(x, form), w, form)
     elif size >= LARGE and spares_padding(form):
         y = _edges_apart(x, w, form)
     else:
@@ -201,7 +230,8 @@ def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, 
         part.append(kept)
     x = _by_channel(pad_positions(x[tuple(part)], padding, form.layout), form)
     size = tuple(b - a for a, b in zip(low, high, strict=True))
-    y = _total(x, w, dataclasses.replace(form, out_spatial=size), 1, 1 + form.ndim)
+    box = dataclasses.replace(form, out_spatial=size)
+    y = _summed(lambda x, w: _total(x, w, box, 1, 1 + form.ndim), x, w, box)
     return y.reshape(*y.shape[: 1 + form.ndim], -1)
 
 
@@ -252,14 +282,14 @@ def by_rows(form: Form) -> bool:
 
 def supports(form: Form) -> str | None:
     """Groups of few channels or a small sum, an input that is not dilated."""
-    if form.groups == 1 and form.taps * form.in_channels > MOST_TERMS:
-        return f"takes several groups, or at most {MOST_TERMS} products for an output"
+    if form.groups == 1 and form.taps * form.in_channels > SMALL:
+        return f"takes several groups, or at most {SMALL} products for an output"
     if form.in_channels > MOST_CHANNELS and form.out_channels > FEW_OUTPUTS:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
-    if form.ndim > 1 and math.prod(form.kernel[1:]) > MOST_TERMS:
-        return f"takes at most {MOST_TERMS} taps behind the first axis of the kernel"
+    if form.ndim > 1 and math.prod(form.kernel[1:]) > MOST_BY_CHANNELS:
+        return f"takes at most {MOST_BY_CHANNELS} taps behind the first axis of the kernel"
     return None
 
 
