@@ -1,5 +1,6 @@
 """The methods for groups against a float64 sum written as loops, which imports nothing of ours."""
 
+import functools
 import itertools
 import math
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxconv
 from jaxconv._form import Form
 from jaxconv._methods import group_products, group_split, shift_weight, shifts
 
@@ -133,6 +135,38 @@ def test_large_inputs_keep_their_edges_apart(layout):
     a, b = operands(form)
     got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
     np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+
+
+def test_a_sum_of_several_channels_is_not_fused_with_a_transpose():
+    """In one fusion the sum would run over the transposed result, without vectors."""
+    x, w = jnp.zeros((2, 20, 20, 64)), jnp.zeros((3, 3, 4, 64))
+    program = jax.jit(
+        functools.partial(
+            jaxconv.conv_general_dilated,
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=16,
+            method="shifts",
+        )
+    )
+    computations = program.lower(x, w).compile().as_text().split("\n\n")
+    sums = [text for text in computations if text.count(" multiply(") >= 36]
+    assert len(sums) == 1
+    assert " transpose(" not in sums[0]
+    assert " copy(" not in sums[0]
+
+
+def test_blocks_of_channels_keep_their_weights_in_the_cache():
+    """Channels last, the weights that a loop reads at each position; a loop over rows has none."""
+    wide = (1, 32, 16, 16, (6, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    last, first = (make(wide, "forward", layout, np.float32) for layout in ("last", "first"))
+    assert shifts._blocks(last) == (3, 2)
+    assert shifts._blocks(first) == (3, 16)
+    a, b = operands(last)
+    for form in (last, first):
+        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+        np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("layout", ["last", "first"])

@@ -4,7 +4,8 @@ A group with one input channel (or a few) has too little work for a matrix produ
 the input meets only a few weights. Written as a sum over the kernel's taps (and the channels of a
 group), XLA compiles the whole of it to one vectorised loop that reads the input once, in registers
 and caches. The lanes of the vectors are the groups where memory is channels last and the row of
-pixels where it is channels first, so neither layout is transposed.
+pixels where it is channels first, so neither layout is transposed (but groups of several channels
+that lie last are: the lanes are then the same channel of all groups).
 
 Zero padding costs a copy of the input, and a large new array costs more in page faults than in
 traffic. It is avoided where that pays: at stride 1, each of a few taps reads through its own
