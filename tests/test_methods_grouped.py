@@ -127,31 +127,39 @@ def test_against_loops(kind, name, case, layout):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("layout", ["last", "first"])
-def test_large_inputs_keep_their_edges_apart(layout):
-    case = (2, 96, 1, 1, (41, 43), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
-    form = make(case, "forward", layout, np.float32)
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_large_inputs_keep_their_edges_apart(outputs, monkeypatch):
+    case = (1, 96, 1, outputs, (65, 67), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    form = make(case, "forward", "last", np.float32)
     assert math.prod(form.x_shape) * 4 >= shifts.LARGE
+    apart = []
+    original = shifts._edges_apart
+    monkeypatch.setattr(shifts, "_edges_apart", lambda *a: apart.append(1) or original(*a))
     a, b = operands(form)
     got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
     np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    assert apart
 
 
-def test_a_sum_of_several_channels_is_not_fused_with_a_transpose():
-    """In one fusion the sum would run over the transposed result, without vectors."""
-    x, w = jnp.zeros((2, 20, 20, 64)), jnp.zeros((3, 3, 4, 64))
+@pytest.mark.parametrize("groups, channels, outputs", [(16, 4, 64), (32, 1, 64), (2, 4, 8)])
+def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channels, outputs):
+    """In one fusion the sum would run over the transposed result, without vectors.
+
+    Blocks of a group; a multiplier, whose padding is masked; few groups, summed by rows.
+    """
+    x, w = jnp.zeros((2, 20, 20, groups * channels)), jnp.zeros((3, 3, channels, outputs))
     program = jax.jit(
         functools.partial(
             jaxconv.conv_general_dilated,
             window_strides=(1, 1),
             padding="SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=16,
+            feature_group_count=groups,
             method="shifts",
         )
     )
     computations = program.lower(x, w).compile().as_text().split("\n\n")
-    sums = [text for text in computations if text.count(" multiply(") >= 36]
+    sums = [text for text in computations if text.count(" multiply(") >= 9 * channels]
     assert len(sums) == 1
     assert " transpose(" not in sums[0]
     assert " copy(" not in sums[0]
@@ -159,9 +167,12 @@ def test_a_sum_of_several_channels_is_not_fused_with_a_transpose():
 
 def test_blocks_of_channels_keep_their_weights_in_the_cache():
     """Channels last, the weights that a loop reads at each position; a loop over rows has none."""
-    wide = (1, 32, 16, 16, (6, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    around = ((6, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    wide, narrow, few = (1, 32, 16, 16, *around), (1, 32, 8, 8, *around), (1, 8, 16, 16, *around)
     last, first = (make(wide, "forward", layout, np.float32) for layout in ("last", "first"))
-    assert shifts._blocks(last) == (3, 2)
+    taken = [shifts._blocks(make(case, "forward", "last", np.float32)) for case in (narrow, few)]
+    assert taken == [(3, 2), (3, 4)]  # 18 KiB each; twice as many channels are 36
+    assert shifts._blocks(last) == (3, shifts.PAIR)  # and no fewer, though these are 36 KiB
     assert shifts._blocks(first) == (3, 16)
     a, b = operands(last)
     for form in (last, first):

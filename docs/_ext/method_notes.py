@@ -39,8 +39,8 @@ NOTES = {
     ),
     "shifts": Note(
         "shifted-slices", "All taps in one loop: XLA fuses the sum.",
-        "$G P K C O$ multiply-adds in vectors, and one pass over the input.",
-        "Groups of one or a few channels, and first layers with few channels, where a matrix product has nothing to work on.",
+        "$G P K C O$ multiply-adds in vectors, and one pass over the input (for many channels a group, a few over the output).",
+        "Groups of up to 16 channels, and first layers with few channels, where a matrix product has nothing to work on.",
     ),
     "depthwise": Note(
         "shifted-slices", "The same for each channel by itself.",

@@ -28,17 +28,18 @@ def add_up(terms: Sequence[Array], chains: int = CHAINS) -> Array:
 def times(a: Array, b: Array | np.ndarray) -> Array:
     """a * b of one dtype, broadcast as NumPy does."""
     shape = np.broadcast_shapes(a.shape, b.shape)
-    return lax.mul(_as(a, shape), _as(b, shape))
+    return lax.mul(_broadcast(a, shape), _broadcast(b, shape))
 
 
-def _as(x: Array | np.ndarray, shape: tuple[int, ...]) -> Array | np.ndarray:
+def _broadcast(x: Array | np.ndarray, shape: tuple[int, ...]) -> Array | np.ndarray:
+    """x in a shape that ends with its own, as NumPy broadcasts."""
     if x.shape == shape:
         return x
     return lax.broadcast_in_dim(x, shape, range(len(shape) - x.ndim, len(shape)))
 
 
 def every(x: Array, steps: Sequence[int]) -> Array:
-    """Every `step`-th entry along each of the last axes."""
+    """Of each of the last axes every steps[i]-th entry."""
     return lax.slice(x, (0,) * x.ndim, x.shape, (*(1,) * (x.ndim - len(steps)), *steps))
 
 

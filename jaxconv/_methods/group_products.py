@@ -14,7 +14,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
@@ -63,8 +63,8 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         begin = part * groups
         xs = cut(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
         ys = cut(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
-        patches = _patches(xs[0], form, groups)
-        return jnp.einsum("gkp,gop->gko", patches, ys[0], precision=form.precision)
+        patches = _patches(lax.squeeze(xs, (0,)), form, groups)
+        return jnp.einsum("gkp,gop->gko", patches, lax.squeeze(ys, (0,)), precision=form.precision)
 
     def of_part(part: Index) -> Array:
         return total(form.batch, lambda image: product(image, part))

@@ -29,11 +29,12 @@ from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method, Run
 from jaxconv._methods._turned import MANY_TERMS
-from jaxconv._methods.shifts import MOST_CHANNELS
 
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
 COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
+# Channels of a group up to which a phase is a sum, and not products.
+FEW_CHANNELS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def sums_apart(form: Form) -> bool:
 
     Channels first they interleave along a row, and in one fusion with that a sum is slow.
     """
-    few = form.groups > 1 and form.in_channels <= MOST_CHANNELS
+    few = form.groups > 1 and form.in_channels <= FEW_CHANNELS
     pairs = zip(form.lhs_dilation, form.dilation, strict=True)
     every = math.prod(step // math.gcd(step, d) for step, d in pairs)
     terms = form.taps * form.in_channels

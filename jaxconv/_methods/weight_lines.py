@@ -135,13 +135,13 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 def add_up(block: Callable[[Index], Array], count: int, w: Array) -> Array:
     """w and block(0), block(1), ..., of which a turn of the loop adds up a few."""
+    block = traced_once(block)
 
     def turn(first: Index, number: int, w: Array) -> Array:
         return w + functools.reduce(lax.add, [block(first + j) for j in range(number)])
 
     number = even_part(count, TOGETHER)
     turns, rest = divmod(count, number)
-    block = traced_once(block)
     if turns == 1:
         w = turn(0, number, w)
     else:

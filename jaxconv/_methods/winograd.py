@@ -86,25 +86,24 @@ def transforms(outputs: int, taps: int) -> Transforms:
     return Transforms(back, kernel, input)
 
 
+def scaled(c: float, entry: Array) -> Array:
+    """c * entry, without a product for 1 and -1."""
+    if abs(c) == 1:
+        return entry if c == 1 else lax.neg(entry)
+    return times(entry, np.asarray(c, np.float32))
+
+
 def mixed(matrix: np.ndarray, entries: Sequence[Array]) -> list[Array]:
     """matrix @ entries, without the products with 0 and 1."""
     rows = []
     for row in matrix.tolist():
-        terms = [
-            entry
-            if c == 1
-            else lax.neg(entry)
-            if c == -1
-            else times(entry, np.asarray(c, np.float32))
-            for c, entry in zip(row, entries, strict=True)
-            if c
-        ]
+        terms = [scaled(c, entry) for c, entry in zip(row, entries, strict=True) if c]
         rows.append(add_up(terms, 1))
     return rows
 
 
 def neighbours(x: Array, i: int, count: int, axis: int) -> Array:
-    """Every `step`-th position from i on, `count` of them, where axis + 1 has `step` of each."""
+    """Positions i, i + step, ..., `count` of them, of an axis split in two: (blocks, step)."""
     step = x.shape[axis + 1]
     begin, end = [0] * x.ndim, list(x.shape)
     begin[axis : axis + 2] = i // step, i % step
