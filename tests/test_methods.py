@@ -11,7 +11,7 @@ from direct_sum import convolution, spread
 from jax import lax
 
 import jaxconv
-from jaxconv._choose import candidates, choose, refusal
+from jaxconv._choose import candidates, choose, margin, refusal, risky
 from jaxconv._explain import explanation
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _turned, crop, winograd
@@ -384,6 +384,28 @@ def test_methods_chosen_for_known_layers():
     assert pointwise["weight gradient"] != "lax"
     if jax.__version_info__ < (0, 12):  # from there on lax's own is as fast, channels last
         assert pointwise["forward"] != "lax"
+
+
+@pytest.mark.parametrize(
+    "kind, case, expected",
+    [
+        ("forward", (2, 1, 64, 64, (28, 28), (3, 3)), False),
+        ("weight", (2, 1, 64, 64, (28, 28), (3, 3)), False),
+        ("weight", (2, 4, 16, 16, (28, 28), (3, 3)), True),  # groups
+        ("weight", (2, 1, 16, 16, (8, 8, 8), (3, 3, 3)), True),
+        ("forward", (2, 16, 4, 4, (28, 28), (3, 3)), True),
+        ("forward", (2, 1, 2, 8, (28, 28), (3, 3)), True),  # a small sum
+    ],
+)
+def test_where_lax_may_lose_its_fast_path(kind, case, expected):
+    """There another method is taken though it is estimated slower, elsewhere only if faster."""
+    *numbers, size, kernel = case
+    ones = (1,) * len(size)
+    form = form_of(kind, "last", *numbers, size, kernel, ones, ((1, 1),) * len(size), ones, ones)
+    assert risky(form) == expected
+    assert margin(METHODS["lax"], form) == 1
+    other = next(m for m in METHODS.values() if m.exact and m.name != "lax")
+    assert (margin(other, form) > 1) == expected
 
 
 def test_the_choice_is_a_pure_function():
