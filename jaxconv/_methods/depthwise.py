@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxconv._form import Form, pad_input, window
-from jaxconv._methods import phases
+from jaxconv._methods import phases, shifts
 from jaxconv._methods._base import Method
 from jaxconv._methods._terms import add_up, entry, times
 
@@ -28,18 +28,16 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y = sum over taps of slice times weight, in the layout that x has in memory.
 
     A dilated x is taken a phase of its outputs at a time, so that no product is with its zeros.
+    Channels first, the lanes are a row of pixels, and the sum is that of `shifts`.
     """
     if phases.supports(form) is None:
         return phases.phase_by_phase(x, w, form, forward)
+    if form.layout == "first" and shifts.supports(form) is None:
+        return shifts.forward(x, w, form)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
-    if form.layout == "last":
-        parts = [times(seen, entry(w, k)) for k, seen in enumerate(slices(x, form, 1))]
-        return add_up(parts, 1).astype(form.out_dtype)
-    w = w.reshape(form.taps, -1, *(1,) * form.ndim)
-    seen_first = slices(jnp.moveaxis(x, -1, 1), form, 2)
-    parts = [times(seen, entry(w, k)) for k, seen in enumerate(seen_first)]
-    return jnp.moveaxis(add_up(parts, 1), 1, -1).astype(form.out_dtype)
+    parts = [times(seen, entry(w, k)) for k, seen in enumerate(slices(x, form, 1))]
+    return add_up(parts, 1).astype(form.out_dtype)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
