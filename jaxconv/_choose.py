@@ -138,7 +138,9 @@ def seconds_of(method: Method, form: Form) -> float:
 def risky(form: Form) -> bool:
     """Whether lax has no fast path for `form`, or loses it now and then."""
     if form.kind == "weight":
-        return form.groups * form.examples > 1 or form.ndim > 2 or max(form.lhs_dilation) > 1
+        # A stride may be the dilation of a transposed convolution, x and y in each other's place.
+        dilated = max(*form.lhs_dilation, *form.strides) > 1
+        return form.groups * form.examples > 1 or form.ndim > 2 or dilated
     name, *more = category(form).split("-")
     narrow_groups = form.groups > 1 and form.in_channels <= NARROW
     return narrow_groups or name in ("small", "thin", "volume") or "dilated" in more

@@ -375,11 +375,28 @@ def step_methods(x, w, stride=1, groups=1, pad="SAME"):
     return {c.direction: c.method for c in explanation(step, *shapes)}
 
 
+def step_methods_of_transposed(n, size, c, o, kernel, up, layout):
+    """The same of a 1-D transposed convolution (HiFi-GAN's)."""
+    first = layout[0] == "NCW"
+    x = jax.ShapeDtypeStruct((n, c, size) if first else (n, size, c), np.float32)
+    w = jax.ShapeDtypeStruct((o, c, kernel) if first else (kernel, c, o), np.float32)
+    pad = kernel - 1 - up // 2
+
+    def loss(x, w):
+        y = lax.conv_general_dilated(x, w, (1,), ((pad, pad),), (up,), dimension_numbers=layout)
+        return (y**2).sum()
+
+    return {c.direction: c.method for c in explanation(jax.grad(loss, (0, 1)), x, w)}
+
+
 def test_methods_chosen_for_known_layers():
     depthwise = step_methods((8, 56, 56, 144), (3, 3, 1, 144), groups=144)
     assert "lax" not in depthwise.values()
     resnext = step_methods((8, 56, 56, 128), (3, 3, 4, 128), groups=32)
     assert "lax" not in resnext.values()
+    for layout in ("NCW", "OIW", "NCW"), ("NWC", "WIO", "NWC"):  # lax takes a hundred times as long
+        transposed = step_methods_of_transposed(2, 256, 256, 128, 16, 8, layout)
+        assert transposed["weight gradient"] != "lax"
     pointwise = step_methods((8, 56, 56, 256), (1, 1, 256, 64))
     assert pointwise["weight gradient"] != "lax"
     if jax.__version_info__ < (0, 12):  # from there on lax's own is as fast, channels last
