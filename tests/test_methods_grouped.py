@@ -127,6 +127,16 @@ def test_against_loops(kind, name, case, layout):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("layout", ["last", "first"])
+def test_large_inputs_whose_padding_is_masked(layout):
+    case = (2, 96, 1, 1, (41, 43), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    form = make(case, "forward", layout, np.float32)
+    assert math.prod(form.x_shape) * 4 >= shifts.LARGE and shifts.masks(form)
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_large_inputs_keep_their_edges_apart(outputs, monkeypatch):
     case = (1, 96, 1, outputs, (65, 67), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))

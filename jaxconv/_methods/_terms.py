@@ -41,10 +41,3 @@ def _broadcast(x: Array | np.ndarray, shape: tuple[int, ...]) -> Array | np.ndar
 def every(x: Array, steps: Sequence[int]) -> Array:
     """Of each of the last axes every steps[i]-th entry."""
     return lax.slice(x, (0,) * x.ndim, x.shape, (*(1,) * (x.ndim - len(steps)), *steps))
-
-
-def entry(x: Array, *index: int) -> Array:
-    """x[index], for numbers."""
-    rest = x.shape[len(index) :]
-    one = lax.slice(x, (*index, *(0 for _ in rest)), (*(i + 1 for i in index), *rest))
-    return lax.reshape(one, rest)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxconv._form import Form, pad_input, window
 from jaxconv._methods import phases, shifts
 from jaxconv._methods._base import Method
-from jaxconv._methods._terms import add_up, entry, times
+from jaxconv._methods._terms import add_up, times
 
 MOST_TAPS = 81
 
@@ -36,7 +36,8 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         return shifts.forward(x, w, form)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
-    parts = [times(seen, entry(w, k)) for k, seen in enumerate(slices(x, form, 1))]
+    seen = slices(x, form, 1)
+    parts = [times(s, lax.index_in_dim(w, k, keepdims=False)) for k, s in enumerate(seen)]
     return add_up(parts, 1).astype(form.out_dtype)
 
 

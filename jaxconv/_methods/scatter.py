@@ -29,7 +29,6 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
-from jaxconv._methods._terms import entry
 from jaxconv._methods._turned import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
@@ -86,7 +85,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
             z = jnp.moveaxis(z.reshape(-1, *form.spatial), 0, -1)
             return jnp.moveaxis(spread(z[None], form)[0], -1, 0)
         z = z.reshape(form.taps, form.out_channels, *form.spatial)
-        return assemble(lambda k: entry(z, k), 1, form)
+        return assemble(lambda k: lax.index_in_dim(z, k, keepdims=False), 1, form)
 
     x = jnp.moveaxis(x, -1, 1)
     y = one(x[0])[None] if form.batch == 1 else lax.map(one, x)

@@ -21,7 +21,7 @@ end), e.g. A. Fog, "Optimizing software in C++", section 12.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -146,10 +146,8 @@ def _first(x: Array, y: Array, form: Form) -> Array:
             xs = of_image(x, image, [start * block * stride[0]], [run])
             ys = of_image(y, image, [start * block], [size * block])
 
-            def blocks(a: Array) -> list[Array]:
-                return [
-                    lax.slice_in_dim(a, i * block, (i + 1) * block, axis=-1) for i in range(size)
-                ]
+            def blocks(a: Array) -> Sequence[Array]:
+                return lax.split(a, (block,) * size, a.ndim - 1)
 
             others = blocks(ys)
             return tuple(

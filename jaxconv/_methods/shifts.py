@@ -31,7 +31,7 @@ from jaxconv import _compat
 from jaxconv._form import Form, pad_positions, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import cut_along, total
-from jaxconv._methods._terms import add_up, entry, times
+from jaxconv._methods._terms import add_up, times
 
 # Terms in one fused loop over rows and over channels: what is split into several pays for copies of
 # its parts and for passes over the result, more terms leave the cache.
@@ -94,17 +94,14 @@ def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
 
 def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
     """The products: each tap and channel of a group's window times its weights."""
-    taps = list(np.ndindex(*w.shape[: form.ndim]))
-    weights = lax.reshape(w, (len(taps), *w.shape[form.ndim :]))
-
-    def part(tap: tuple[int, ...], c: int) -> Array:
-        return lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel)
-
-    return [
-        times(part(tap, c), entry(weights, k, c))
-        for k, tap in enumerate(taps)
-        for c in range(x.shape[channel])
+    *kernel, channels = w.shape[: form.ndim + 1]
+    weights = lax.reshape(w, (math.prod(kernel) * channels, *w.shape[form.ndim + 1 :]))
+    parts = [
+        lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel)
+        for tap in np.ndindex(*kernel)
+        for c in range(channels)
     ]
+    return [times(p, lax.index_in_dim(weights, i, keepdims=False)) for i, p in enumerate(parts)]
 
 
 def spares_padding(form: Form) -> bool:
