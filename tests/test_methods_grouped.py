@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 
 import jaxconv
 from jaxconv._form import Form
-from jaxconv._methods import group_products, group_split, shift_weight, shifts
+from jaxconv._methods import group_products, group_split, phases, shift_weight, shifts
 
 # N, G, C, O, S, K, stride, padding, dilation
 CASES = {
@@ -155,7 +156,7 @@ def test_large_inputs_keep_their_edges_apart(outputs, monkeypatch):
 def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channels, outputs):
     """In one fusion the sum would run over the transposed result, without vectors.
 
-    Blocks of a group; a multiplier, whose padding is masked; few groups, summed by rows.
+    Blocks of a group; a multiplier; few groups, summed by rows.
     """
     x, w = jnp.zeros((2, 20, 20, groups * channels)), jnp.zeros((3, 3, channels, outputs))
     program = jax.jit(
@@ -175,8 +176,81 @@ def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channel
     assert " copy(" not in sums[0]
 
 
-def test_blocks_of_channels_keep_their_weights_in_the_cache():
+STRIDED = {
+    "stem": (2, 1, 3, 5, (9, 16), (3, 4), (1, 3), ((1, 0), (2, 1)), (1, 1)),
+    "dilated taps": (1, 1, 2, 3, (9, 14), (3, 3), (2, 2), ((1, 1), (3, 2)), (1, 3)),
+    "one output": (2, 1, 2, 2, (5, 6), (3, 4), (4, 7), ((0, 0), (1, 0)), (1, 1)),
+    "depthwise, many taps": (1, 6, 1, 1, (9, 17), (5, 6), (2, 2), ((2, 2), (2, 3)), (1, 1)),
+    "1-D": (2, 1, 1, 4, (31,), (10,), (5,), ((3, 1),), (1,)),
+    "3-D": (1, 4, 1, 2, (5, 6, 9), (3, 3, 3), (1, 2, 2), ((1, 1), (1, 0), (1, 1)), (1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", STRIDED)
+def test_strided_rows_are_brought_apart_once(case):
+    """Channels first, each tap would read its row at every s-th number."""
+    form = make(STRIDED[case], "forward", "first", np.float32)
+    assert shifts.columns_apart(form)
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    text = jax.jit(lambda x, w: shifts.METHOD.forward(x, w, form)).lower(a, b).compile().as_text()
+    sums = [part for part in text.split("\n\n") if part.count(" multiply(") >= form.taps]
+    assert sums
+    strides = re.findall(r"\[\d+:\d+:(\d+)\]\}", "".join(sums))  # those of the last axis
+    assert set(strides) <= {"1"}
+
+
+def test_only_rows_that_are_read_often_are_brought_apart():
+    few = (1, 8, 1, 1, (9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    assert not shifts.columns_apart(make(few, "forward", "first", np.float32))
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_phases_that_are_sums_are_not_fused_with_their_interleaving(channels):
+    """Channels first: with 16 channels a group that took twenty times as long."""
+    stride, ones = (2, 2), (1, 1)
+    form = Form(
+        "forward", 1, 4, channels, channels, (5, 6), (3, 3), (10, 12), ones, ((1, 2), (1, 2)), ones,
+        stride, "first", True, np.dtype(np.float32), np.dtype(np.float32),
+    )  # fmt: skip
+    assert phases.METHOD.supports(form) is None
+    text = (
+        jax.jit(lambda x, w: phases.phase_by_phase(x, w, form, shifts.forward))
+        .lower(np.zeros(form.x_shape, np.float32), np.zeros(form.w_shape, np.float32))
+        .compile()
+        .as_text()
+    )
+    sums = [part for part in text.split("\n\n") if part.count(" multiply(") >= channels]
+    assert len(sums) >= 4
+    assert not any(" concatenate(" in part or part.count(" pad(") > 4 for part in sums)
+
+
+@pytest.mark.parametrize("multiplier", [1, 3])
+def test_padding_is_masked_for_one_output_alone(multiplier):
+    """Each output that reads a number of x would ask anew whether it is padding."""
+    case = (1, 8, 1, multiplier, (6, 7), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    last, first = (make(case, "forward", layout, np.float32) for layout in ("last", "first"))
+    assert shifts.masks(first)
+    assert shifts.masks(last) == (multiplier == 1)
+    image = make((1, 1, 1, 8, *case[4:]), "forward", "first", np.float32)
+    assert not shifts.masks(image)
+
+
+def test_many_weights_are_read_by_rows():
+    """Channels last too: a row needs one weight at a time, and no cache holds them all."""
+    around = ((20, 20), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1))
+    for channels, rows in ((64, False), (256, True)):
+        form = make((1, channels, 1, 1, *around), "forward", "last", np.float32)
+        assert shifts.by_rows(form) == rows
+        a, b = operands(form)
+        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+        np.testing.assert_allclose(got, want, atol=5e-6 * np.abs(want).max())
+
+
+def test_blocks_of_channels_keep_their_weights_in_the_cache(monkeypatch):
     """Channels last, the weights that a loop reads at each position; a loop over rows has none."""
+    monkeypatch.setattr(shifts, "_outgrows_cache", lambda form: False)
     around = ((6, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     wide, narrow, few = (1, 32, 16, 16, *around), (1, 32, 8, 8, *around), (1, 8, 16, 16, *around)
     last, first = (make(wide, "forward", layout, np.float32) for layout in ("last", "first"))
@@ -223,10 +297,10 @@ def test_refusals():
     dilated = make(CASES["depthwise"], "forward", "last")
     dilated = Form(**{**vars(dilated), "lhs_dilation": (2, 2)})
     assert shifts.METHOD.supports(dilated) == "takes no dilated input"
-    dense = make((1, 1, 2, 2, (80,), (70,), (1,), ((0, 0),), (1,)), "weight", "last")
+    dense = make((1, 1, 4, 2, (80,), (70,), (1,), ((0, 0),), (1,)), "weight", "last")
     for method in (*SPLIT.values(), *WEIGHT.values()):
         assert method.supports(dense) == "takes several groups"
-    assert "takes several groups, or at most 64 products" in shifts.METHOD.supports(dense)
+    assert "takes several groups, or at most 250 products" in shifts.METHOD.supports(dense)
     few, many = (make((1, 2, c, c, (9,), (2,), (1,), ((0, 0),), (1,)), "forward", "last")
                  for c in (4, 64))  # fmt: skip
     assert group_split.METHOD.supports(few) == "takes few groups of many channels"

@@ -34,7 +34,7 @@ from jaxconv._methods._turned import MANY_TERMS
 COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
 # Channels of a group up to which a phase is a sum, and not products.
-FEW_CHANNELS = 8
+FEW_CHANNELS = 16
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form, pad_positions, window
 from jaxconv._methods._base import Method
+from jaxconv._methods._columns import column_window, columns
 from jaxconv._methods._loop import cut_along, total
 from jaxconv._methods._terms import add_up, times
 
@@ -41,13 +42,18 @@ ROW = 32
 # Bytes of weights that a loop over channels reads at each position, where a group has several. But
 # two channels at least: a single one is cut out of every group with a copy that costs more.
 CACHED, PAIR = 24 << 10, 2
+# Taps of a depthwise kernel from which on rows are worth transposes. Groups of several channels
+# are, on JAX 0.12; on 0.10 both forms take about the same time.
+MANY_TAPS = 31
 # A small sum, where there is one group.
-SMALL = 64
+SMALL = 250
+# Taps of a depthwise kernel that are worth bringing a strided row apart.
+STRIDED_TAPS = 26
 # Independent partial sums of masked loads with channels last, where two were fastest.
 MASKED_CHAINS = 2
 # Channels of a group: of more, products are faster.
 MOST_CHANNELS = 16
-# Not if so few outputs of a group make a product of a few columns.
+# Not if so few outputs of each group make a product of a few columns.
 FEW_OUTPUTS = 2
 # Masked loads are cheaper than a padded copy up to this many terms.
 MASKED_TERMS = 9
@@ -92,8 +98,8 @@ def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
-def _terms(x: Array, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
-    """The products: each tap and channel of a group's window times its weights."""
+def _terms(x, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
+    """The products: each tap and channel of a group's window (`seen` of x) times its weights."""
     *kernel, channels = w.shape[: form.ndim + 1]
     weights = lax.reshape(w, (math.prod(kernel) * channels, *w.shape[form.ndim + 1 :]))
     parts = [
@@ -110,8 +116,19 @@ def spares_padding(form: Form) -> bool:
 
 
 def masks(form: Form) -> bool:
-    """Whether the padding is read by masked loads."""
-    return spares_padding(form) and set(form.strides) == {1}
+    """Whether the padding is read by masked loads.
+
+    Not where a number of x meets several outputs' weights: each of them would ask anew.
+    """
+    alone = form.depthwise and (form.out_channels == 1 or by_rows(form))
+    return alone and spares_padding(form) and set(form.strides) == {1}
+
+
+def columns_apart(form: Form) -> bool:
+    """Whether the columns of rows with a stride are brought apart: each is read often enough."""
+    often = form.groups == 1 or (form.depthwise and form.taps >= STRIDED_TAPS)
+    once = _blocks(form) == (form.kernel[0], form.in_channels)
+    return often and once and form.strides[-1] > 1
 
 
 def _blocks(form: Form) -> tuple[int, int]:
@@ -175,7 +192,10 @@ def _first(x: Array, w: Array, form: Form) -> Array:
     def sums(x: Array, w: Array) -> Array:
         if masks(form):
             return add_up(_terms(x, w, form, 3, 2, masked_window))
-        return _total(pad_rows(x, form, 3), w, form, 3, 2)
+        x = pad_rows(x, form, 3)
+        if columns_apart(form):
+            return add_up(_terms(columns(x, form.strides[-1]), w, form, 3, 2, column_window))
+        return _total(x, w, form, 3, 2)
 
     y = _summed(sums, x, w, form)
     y = y.reshape(form.batch, form.groups * form.out_channels, *form.out_spatial)
@@ -197,7 +217,7 @@ def _last(x: Array, w: Array, form: Form) -> Array:
             return add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
 
         y = _summed(sums, _by_channel(x, form), w, form)
-    elif size >= LARGE and spares_padding(form):
+    elif size >= LARGE and spares_padding(form) and max(form.strides) > 1:
         y = _edges_apart(x, w, form)
     else:
         y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)
@@ -271,16 +291,31 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 
 def by_rows(form: Form) -> bool:
-    """Whether the lanes are a row of pixels: channels first, or groups too few for the lanes."""
+    """Whether the lanes are a row of pixels.
+
+    Channels first; groups too few for the lanes; weights too many for the cache, of which a row
+    needs one number at a time.
+    """
     few = form.groups > 1 and form.groups * form.out_channels <= FEW < form.out_spatial[-1]
-    return form.layout == "first" or few
+    return form.layout == "first" or few or _outgrows_cache(form)
+
+
+def _outgrows_cache(form: Form) -> bool:
+    """Whether two transposes cost less than weights that are read anew at each position."""
+    weights = math.prod(form.w_shape) * form.accumulator.itemsize
+    if form.groups == 1 or weights <= CACHED:
+        return False
+    if form.depthwise:
+        return set(form.strides) == {1} and form.taps >= MANY_TAPS
+    return _compat.JAX_VERSION >= (0, 12)
 
 
 def supports(form: Form) -> str | None:
     """Groups of few channels or a small sum, an input that is not dilated."""
     if form.groups == 1 and form.taps * form.in_channels > SMALL:
         return f"takes several groups, or at most {SMALL} products for an output"
-    if form.in_channels > MOST_CHANNELS and form.out_channels > FEW_OUTPUTS:
+    few = form.groups > 1 and form.out_channels <= FEW_OUTPUTS
+    if form.in_channels > MOST_CHANNELS and not few:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"

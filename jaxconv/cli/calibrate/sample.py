@@ -41,6 +41,8 @@ MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
 # in ResNet's 64@56, 128@28, 256@14. This part of the layers is drawn so.
 CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
+# The part of the layers of some kinds that read or write few channels: images, audio, maps.
+FEW = 0.3
 
 
 class Layer(NamedTuple):
@@ -123,11 +125,13 @@ def _draw(rng: random.Random) -> Layer:
     elif kind == "pointwise":
         k, stride = 1, rng.choice((1, 1, 1, 2))
         ndim = rng.choice((1, 2, 2, 2, 3))
+        if rng.random() < FEW:
+            c_in, c_out = rng.sample((c_in, rng.choice(NARROW_CHANNELS)), 2)
     elif kind == "stem":
         c_in, c_out = rng.choice((1, 3, 3, 4)), rng.choice((16, 24, 32, 48, 64, 96))
         k, stride, side = (
-            rng.choice((3, 5, 7)),
-            rng.choice((1, 2, 2)),
+            rng.choice((3, 5, 7, 9, 11)),
+            rng.choice((1, 2, 2, 4)),
             rng.choice((28, 64, 96, 160)),
         )
     elif kind == "narrow":
@@ -155,13 +159,14 @@ def _draw(rng: random.Random) -> Layer:
     elif kind == "1d":
         ndim, k = 1, rng.choice((2, 3, 5, 7, 9, 15))
         stride = rng.choice((1, 1, 1, 2, 4))
-        c_in = rng.choice((*CHANNELS, 1, 2))
+        c_in = rng.choice(NARROW_CHANNELS if rng.random() < FEW else CHANNELS)
     elif kind == "3d":
         ndim, side = 3, rng.choice((4, 7, 8, 14, 16, 28))
-        c_in, c_out, k, stride = min(c_in, 128), min(c_out, 128), rng.choice((2, 3, 3)), 1
+        c_in, c_out, k = min(c_in, 128), min(c_out, 128), rng.choice((2, 3, 3, 5))
+        c_in = rng.choice((1, 3, 16)) if rng.random() < FEW else c_in
         stride = rng.choice((1, 1, 2))
     elif kind == "dilated":
-        ndim, dilation, k = rng.choice((1, 2)), rng.choice((2, 4)), 3
+        ndim, dilation, k = rng.choice((1, 2, 2)), rng.choice((2, 4, 8, 12)), 3
     if kind in ("dense", "strided", "pointwise", "depthwise", "grouped", "dilated") and ndim == 2:
         if rng.random() < LIKELY:  # as networks have it
             side = min(128, max(5, round(_between(rng, *CHANNELS_TIMES_SIDE) / c_in)))
