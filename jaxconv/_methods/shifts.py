@@ -35,8 +35,9 @@ from jaxconv._methods._loop import cut_along, total
 from jaxconv._methods._terms import add_up, times
 
 # Terms in one fused loop over rows and over channels: what is split into several pays for copies of
-# its parts and for passes over the result, more terms leave the cache.
-MOST_BY_ROWS, MOST_BY_CHANNELS = 256, 144
+# its parts and for passes over the result, more terms leave the cache. (Over rows 251 terms took
+# six times as long as in parts, 225 half as long.)
+MOST_BY_ROWS, MOST_BY_CHANNELS = 240, 144
 # Taps of a 1-D kernel in one loop, where it is split.
 ROW = 32
 # Bytes of weights that a loop over channels reads at each position, where a group has several. But
@@ -45,8 +46,8 @@ CACHED, PAIR = 24 << 10, 2
 # Taps of a depthwise kernel from which on rows are worth transposes. Groups of several channels
 # are, on JAX 0.12; on 0.10 both forms take about the same time.
 MANY_TAPS = 31
-# A small sum, where there is one group.
-SMALL = 250
+# A small sum, where there is one group; bytes of its weights, if each position reads them.
+SMALL, SMALL_BYTES = 250, 32 << 10
 # Taps of a depthwise kernel that are worth bringing a strided row apart.
 STRIDED_TAPS = 26
 # Independent partial sums of masked loads with channels last, where two were fastest.
@@ -314,6 +315,9 @@ def supports(form: Form) -> str | None:
     """Groups of few channels or a small sum, an input that is not dilated."""
     if form.groups == 1 and form.taps * form.in_channels > SMALL:
         return f"takes several groups, or at most {SMALL} products for an output"
+    weights = math.prod(form.w_shape) * form.accumulator.itemsize
+    if form.groups == 1 and not by_rows(form) and weights > SMALL_BYTES:
+        return f"takes at most {SMALL_BYTES} bytes of weights for one group, channels last"
     few = form.groups > 1 and form.out_channels <= FEW_OUTPUTS
     if form.in_channels > MOST_CHANNELS and not few:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
