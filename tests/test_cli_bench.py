@@ -12,10 +12,19 @@ from jax import lax
 
 from jaxconv.cli.app import main
 from jaxconv.cli.bench.layers import LAYERS, Layer
+from jaxconv.cli.bench.more_layers import MORE_LAYERS
 from jaxconv.cli.bench.networks import NETWORKS
 from jaxconv.cli.bench.networks_jax import network_step
 from jaxconv.cli.bench.reports import REPORTS
-from jaxconv.cli.bench.run import Case, Result, _difference, cases, geometric_mean, summary
+from jaxconv.cli.bench.run import (
+    TABLES,
+    Case,
+    Result,
+    _difference,
+    cases,
+    geometric_mean,
+    summary,
+)
 from jaxconv.cli.bench.timing import Timing, compare, measure, training_step
 
 needs_torch = pytest.mark.skipif(
@@ -208,6 +217,14 @@ def test_only_selects_by_name_and_family():
     }  # fmt: skip
     both = cases(["layers"], ["last", "first"])
     assert len(both) == 4 * len(LAYERS)
+
+
+def test_more_layers_are_others_and_are_timed_when_asked_for():
+    more = cases(["more"], ["last"])
+    assert len(more) == 2 * len(MORE_LAYERS) and {c.table for c in more} == {"more"}
+    assert not {c.name for c in more} & {c.name for c in cases(TABLES, ["last"])}
+    described = [dataclasses.replace(x, name="", family="") for x in (*LAYERS, *MORE_LAYERS)]
+    assert len(set(described)) == len(described)
 
 
 def test_a_run_writes_json_and_a_picture(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The methods for groups against a float64 sum written as loops, which imports nothing of ours."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -152,13 +153,17 @@ def test_large_inputs_keep_their_edges_apart(outputs, monkeypatch):
     assert apart
 
 
-@pytest.mark.parametrize("groups, channels, outputs", [(16, 4, 64), (32, 1, 64), (2, 4, 8)])
-def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channels, outputs):
+@pytest.mark.parametrize(
+    "groups, channels, outputs, kernel",
+    [(16, 4, 64, 3), (32, 1, 64, 3), (2, 4, 8, 3), (256, 1, 256, 7)],
+)
+def test_a_sum_that_is_transposed_is_not_fused_with_that(groups, channels, outputs, kernel):
     """In one fusion the sum would run over the transposed result, without vectors.
 
-    Blocks of a group; a multiplier; few groups, summed by rows.
+    Blocks of a group; a multiplier; few groups, and many weights, summed by rows.
     """
-    x, w = jnp.zeros((2, 20, 20, groups * channels)), jnp.zeros((3, 3, channels, outputs))
+    x = jnp.zeros((2, 20, 20, groups * channels))
+    w = jnp.zeros((kernel, kernel, channels, outputs))
     program = jax.jit(
         functools.partial(
             jaxconv.conv_general_dilated,
@@ -170,7 +175,7 @@ def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channel
         )
     )
     computations = program.lower(x, w).compile().as_text().split("\n\n")
-    sums = [text for text in computations if text.count(" multiply(") >= 9 * channels]
+    sums = [text for text in computations if text.count(" multiply(") >= kernel**2 * channels]
     assert len(sums) == 1
     assert " transpose(" not in sums[0]
     assert " copy(" not in sums[0]
@@ -179,31 +184,49 @@ def test_a_sum_of_several_channels_is_not_fused_with_a_transpose(groups, channel
 STRIDED = {
     "stem": (2, 1, 3, 5, (9, 16), (3, 4), (1, 3), ((1, 0), (2, 1)), (1, 1)),
     "dilated taps": (1, 1, 2, 3, (9, 14), (3, 3), (2, 2), ((1, 1), (3, 2)), (1, 3)),
-    "one output": (2, 1, 2, 2, (5, 6), (3, 4), (4, 7), ((0, 0), (1, 0)), (1, 1)),
+    "one output": (2, 1, 2, 24, (5, 6), (3, 4), (4, 9), ((0, 0), (1, 0)), (1, 1)),
+    "crops": (2, 1, 3, 4, (9, 16), (3, 4), (1, 3), ((-1, 2), (3, -2)), (1, 1)),
     "depthwise, many taps": (1, 6, 1, 1, (9, 17), (5, 6), (2, 2), ((2, 2), (2, 3)), (1, 1)),
     "1-D": (2, 1, 1, 4, (31,), (10,), (5,), ((3, 1),), (1,)),
     "3-D": (1, 4, 1, 2, (5, 6, 9), (3, 3, 3), (1, 2, 2), ((1, 1), (1, 0), (1, 1)), (1, 1, 1)),
 }
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", STRIDED)
-def test_strided_rows_are_brought_apart_once(case):
-    """Channels first, each tap would read its row at every s-th number."""
-    form = make(STRIDED[case], "forward", "first", np.float32)
-    assert shifts.columns_apart(form)
-    a, b = operands(form)
-    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
-    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
-    text = jax.jit(lambda x, w: shifts.METHOD.forward(x, w, form)).lower(a, b).compile().as_text()
+def test_strided_rows_are_brought_apart(case, dtype):
+    """By rows, each tap would read its row at every s-th number."""
+    with jax.enable_x64(dtype == np.float64):
+        form = make(STRIDED[case], "forward", "first", dtype)
+        assert shifts.columns_apart(form)
+        a, b = operands(form)
+        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+        run = jax.jit(lambda x, w: shifts.METHOD.forward(x, w, form))
+        text = run.lower(a, b).compile().as_text()
+    np.testing.assert_allclose(got, want, atol=8 * np.finfo(dtype).eps * np.abs(want).max())
     sums = [part for part in text.split("\n\n") if part.count(" multiply(") >= form.taps]
     assert sums
     strides = re.findall(r"\[\d+:\d+:(\d+)\]\}", "".join(sums))  # those of the last axis
     assert set(strides) <= {"1"}
 
 
-def test_only_rows_that_are_read_often_are_brought_apart():
-    few = (1, 8, 1, 1, (9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))
-    assert not shifts.columns_apart(make(few, "forward", "first", np.float32))
+def test_strided_rows_of_few_groups_channels_last():
+    case = (1, 4, 1, 2, (9, 45), (5, 6), (2, 2), ((2, 2), (2, 3)), (1, 1))
+    form = make(case, "forward", "last", np.float32)
+    assert shifts.by_rows(form) and shifts.columns_apart(form)
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+
+
+def test_rows_that_are_read_seldom_or_in_parts_are_not_brought_apart():
+    around = ((1, 1), (1, 1)), (1, 1)
+    seldom = (1, 8, 1, 1, (9, 8), (3, 3), (2, 2), *around)
+    down = (1, 1, 3, 16, (9, 8), (3, 3), (2, 1), *around)
+    one_column = (1, 1, 3, 64, (9, 8), (3, 1), (1, 2), *around)
+    parts = (1, 4, 1, 2, (400,), (260,), (2,), ((1, 1),), (1,))
+    for case in (seldom, down, one_column, parts):
+        assert not shifts.columns_apart(make(case, "forward", "first", np.float32))
 
 
 @pytest.mark.parametrize("channels", [2, 16])
@@ -214,38 +237,51 @@ def test_phases_that_are_sums_are_not_fused_with_their_interleaving(channels):
         "forward", 1, 4, channels, channels, (5, 6), (3, 3), (10, 12), ones, ((1, 2), (1, 2)), ones,
         stride, "first", True, np.dtype(np.float32), np.dtype(np.float32),
     )  # fmt: skip
-    assert phases.METHOD.supports(form) is None
-    text = (
-        jax.jit(lambda x, w: phases.phase_by_phase(x, w, form, shifts.forward))
-        .lower(np.zeros(form.x_shape, np.float32), np.zeros(form.w_shape, np.float32))
-        .compile()
-        .as_text()
-    )
-    sums = [part for part in text.split("\n\n") if part.count(" multiply(") >= channels]
+    run = jax.jit(lambda x, w: phases.phase_by_phase(x, w, form, shifts.forward))
+    x, w = np.zeros(form.x_shape, np.float32), np.zeros(form.w_shape, np.float32)
+    computations = run.lower(x, w).compile().as_text().split("\n\n")
+    sums = [part for part in computations if part.count(" multiply(") >= channels]
     assert len(sums) >= 4
-    assert not any(" concatenate(" in part or part.count(" pad(") > 4 for part in sums)
+    assert not any(" concatenate(" in part for part in sums)
 
 
-@pytest.mark.parametrize("multiplier", [1, 3])
-def test_padding_is_masked_for_one_output_alone(multiplier):
-    """Each output that reads a number of x would ask anew whether it is padding."""
-    case = (1, 8, 1, multiplier, (6, 7), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+@pytest.mark.parametrize("outputs", [1, 3, 5])
+def test_padding_is_masked_for_few_outputs(outputs):
+    """By channels for one alone: each that reads a number would ask anew whether it is padding."""
+    case = (1, 8, 1, outputs, (6, 7), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     last, first = (make(case, "forward", layout, np.float32) for layout in ("last", "first"))
-    assert shifts.masks(first)
-    assert shifts.masks(last) == (multiplier == 1)
-    image = make((1, 1, 1, 8, *case[4:]), "forward", "first", np.float32)
+    assert shifts.masks(first) == (outputs <= 4)
+    assert shifts.masks(last) == (outputs == 1)
+    for form in (last, first):
+        a, b = operands(form)
+        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+        np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    image = make((1, 1, 1, outputs, *case[4:]), "forward", "first", np.float32)
     assert not shifts.masks(image)
 
 
-def test_many_weights_are_read_by_rows():
-    """Channels last too: a row needs one weight at a time, and no cache holds them all."""
-    around = ((20, 20), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1))
-    for channels, rows in ((64, False), (256, True)):
-        form = make((1, channels, 1, 1, *around), "forward", "last", np.float32)
-        assert shifts.by_rows(form) == rows
+def test_many_weights_are_read_by_rows(monkeypatch):
+    """Channels last too: a row needs one weight at a time, and the first cache holds few."""
+
+    def by_rows(groups, channels, kernel, stride=1, size=20):
+        pads = ((kernel // 2, kernel // 2),) * 2
+        out = (size, (kernel,) * 2, (stride, stride), pads, (1, 1))
+        case = (1, groups, channels, channels, (out[0], out[0]), *out[1:])
+        form = make(case, "forward", "last", np.float32)
+        taken = shifts.by_rows(form)
         a, b = operands(form)
         got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
         np.testing.assert_allclose(got, want, atol=5e-6 * np.abs(want).max())
+        return taken
+
+    assert by_rows(256, 1, 7)
+    assert not by_rows(64, 1, 7)  # few weights
+    assert not by_rows(256, 1, 5)  # few taps
+    assert not by_rows(256, 1, 7, stride=2)
+    assert not by_rows(256, 1, 7, size=6)  # short rows
+    for version, taken in (((0, 10, 2), False), ((0, 12, 0), True)):
+        monkeypatch.setattr(shifts._compat, "JAX_VERSION", version)
+        assert by_rows(32, 8, 3, size=8) == taken
 
 
 def test_blocks_of_channels_keep_their_weights_in_the_cache(monkeypatch):
@@ -300,7 +336,14 @@ def test_refusals():
     dense = make((1, 1, 4, 2, (80,), (70,), (1,), ((0, 0),), (1,)), "weight", "last")
     for method in (*SPLIT.values(), *WEIGHT.values()):
         assert method.supports(dense) == "takes several groups"
-    assert "takes several groups, or at most 250 products" in shifts.METHOD.supports(dense)
+    assert "takes several groups, or at most 245 products" in shifts.METHOD.supports(dense)
+    around = ((9,), (1,), (1,), ((0, 0),), (1,))
+    head, wide = (
+        make((1, 1, *c, *around), "forward", "last", np.float32) for c in ((64, 2), (8, 2000))
+    )
+    assert shifts.METHOD.supports(head) == "takes at most 16 channels a group, here 64"
+    assert "at most 32768 bytes of weights for one group" in shifts.METHOD.supports(wide)
+    assert shifts.METHOD.supports(dataclasses.replace(wide, layout="first")) is None
     few, many = (make((1, 2, c, c, (9,), (2,), (1,), ((0, 0),), (1,)), "forward", "last")
                  for c in (4, 64))  # fmt: skip
     assert group_split.METHOD.supports(few) == "takes few groups of many channels"

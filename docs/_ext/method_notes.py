@@ -45,7 +45,7 @@ NOTES = {
     "depthwise": Note(
         "shifted-slices", "The same for each channel by itself.",
         "$G P K$ multiply-adds in vectors whose lanes are the channels, and one pass over the input.",
-        "One channel a group, channels last: the layers of MobileNet, EfficientNet and ConvNeXt.",
+        "One channel a group, channels last, of up to some 30 taps: the layers of MobileNet and EfficientNet.",
     ),
     "shift_weight": Note(
         "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",

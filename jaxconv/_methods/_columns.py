@@ -1,8 +1,8 @@
 """Rows that are read with a stride, as several rows that are not.
 
 Vectors want numbers that lie side by side. Where many taps read a row of pixels at every s-th
-number, x is brought apart once: column r, r + s, r + 2s, ... as an array for each r. The tap k then
-reads array k mod s, from k div s on.
+number, x is brought apart once: columns r, r + s, r + 2s, ... as an array for each r. A tap whose
+first column is k then reads array k mod s, from k div s on.
 
 Source: the polyphase form of a decimating filter (P. P. Vaidyanathan, "Multirate Systems and Filter
 Banks", 1993, section 4.3), as in `phases`.

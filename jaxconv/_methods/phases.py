@@ -29,12 +29,11 @@ from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method, Run
 from jaxconv._methods._turned import MANY_TERMS
+from jaxconv._methods.shifts import MOST_CHANNELS
 
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.
 COPY, PHASE = 2.5e9, 10e-6
 MOST_PHASES = 64
-# Channels of a group up to which a phase is a sum, and not products.
-FEW_CHANNELS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +109,11 @@ def phase_by_phase(x: Array, w: Array, form: Form, convolve: Run) -> Array:
 
 
 def sums_apart(form: Form) -> bool:
-    """Whether phases that are sums of many terms (groups of few channels) are computed apart.
+    """Whether phases that may be sums of many terms (`shifts`) are computed apart.
 
     Channels first they interleave along a row, and in one fusion with that a sum is slow.
     """
-    few = form.groups > 1 and form.in_channels <= FEW_CHANNELS
+    few = form.groups > 1 and form.in_channels <= MOST_CHANNELS
     pairs = zip(form.lhs_dilation, form.dilation, strict=True)
     every = math.prod(step // math.gcd(step, d) for step, d in pairs)
     terms = form.taps * form.in_channels

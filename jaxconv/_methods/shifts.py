@@ -5,13 +5,14 @@ the input meets only a few weights. Written as a sum over the kernel's taps (and
 group), XLA compiles the whole of it to one vectorised loop that reads the input once, in registers
 and caches; of many channels a group, to a few. The lanes of the vectors are the groups where memory
 is channels last and the row of pixels where it is channels first, so neither layout is transposed.
-(Channels last, two cases are: groups of several channels, whose lanes are the same channel of all
-groups, and few groups, whose lanes are a row of pixels.)
+(Channels last, three cases are: groups of several channels, whose lanes are the same channel of all
+groups; few groups, and weights too many for the cache, whose lanes are a row of pixels.)
 
 Zero padding costs a copy of the input, and a large new array costs more in page faults than in
-traffic. It is avoided where that pays: at stride 1, each of a few taps reads through its own
-`lax.pad`, which compiles to masked loads; channels last and strided, the outputs that see no
-padding are computed from the input as it is, and the few at the edges are written over them.
+traffic. It is avoided where that pays: at stride 1, each of a few taps of a depthwise kernel reads
+through its own `lax.pad`, which compiles to masked loads; channels last and strided, the outputs
+that see no padding are computed from the input as it is, and the few at the edges are written over
+them. A row that many taps read with a stride is brought apart first (`_columns`).
 
 Source: the definition; for the shape of the loop, J. Zhang, F. Franchetti, T. M. Low, "High
 performance zero-memory overhead direct convolutions", ICML 2018, section 4.
@@ -35,35 +36,38 @@ from jaxconv._methods._loop import cut_along, total
 from jaxconv._methods._terms import add_up, times
 
 # Terms in one fused loop over rows and over channels: what is split into several pays for copies of
-# its parts and for passes over the result, more terms leave the cache. (Over rows 251 terms took
-# six times as long as in parts, 225 half as long.)
-MOST_BY_ROWS, MOST_BY_CHANNELS = 240, 144
+# its parts and for passes over the result; more terms leave the cache or, over rows, the registers
+# (docs/xla.md). A small sum, where there is one group, is one such loop.
+MOST_BY_ROWS, MOST_BY_CHANNELS = 245, 144
 # Taps of a 1-D kernel in one loop, where it is split.
 ROW = 32
-# Bytes of weights that a loop over channels reads at each position, where a group has several. But
-# two channels at least: a single one is cut out of every group with a copy that costs more.
-CACHED, PAIR = 24 << 10, 2
-# Taps of a depthwise kernel from which on rows are worth transposes. Groups of several channels
-# are, on JAX 0.12; on 0.10 both forms take about the same time.
-MANY_TAPS = 31
-# A small sum, where there is one group; bytes of its weights, if each position reads them.
-SMALL, SMALL_BYTES = 250, 32 << 10
-# Taps of a depthwise kernel that are worth bringing a strided row apart.
-STRIDED_TAPS = 26
+# Bytes of weights that a loop over channels reads at each position: where a group has several
+# channels, it takes no more at once, but two channels at least, since a single one is cut out of
+# every group with a copy that costs more; one group has no more in all.
+CACHED, PAIR, MOST_BYTES = 24 << 10, 2, 32 << 10
+# Where weights outgrow CACHED, taps of a depthwise kernel from which on rows are worth two
+# transposes, if they have so many positions. Groups of several channels are worth them on JAX 0.12;
+# on 0.10 both ways take about the same time.
+MANY_TAPS, SHORT = 31, 7
+# How often a number of a strided row is read, so that bringing its columns apart pays.
+READS = 6.5
 # Independent partial sums of masked loads with channels last, where two were fastest.
 MASKED_CHAINS = 2
 # Channels of a group: of more, products are faster.
 MOST_CHANNELS = 16
-# Not if so few outputs of each group make a product of a few columns.
+# Not if so few outputs of each of several groups make a product of a few columns. (Of one group,
+# XLA's own products are still faster.)
 FEW_OUTPUTS = 2
-# Masked loads are cheaper than a padded copy up to this many terms.
-MASKED_TERMS = 9
-# A padded copy of at least so many bytes is avoided.
+# Masked loads are cheaper than a padded copy up to this many terms, and for so many outputs a
+# group by rows. By channels each further output asks anew what is padding.
+MASKED_TERMS, MASKED_OUTPUTS = 9, 4
+# A padded copy of at least so many bytes is avoided where there is a stride.
 LARGE = 2**20
 # Channels last, up to this many output channels a transpose to channels first is worth its time.
 FEW = 16
-# Multiply-adds a second in each layout, bytes a second, seconds of a call; two AVX-512 cores.
-FIRST_RATE, LAST_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
+# Multiply-adds a second by rows and by channels, bytes a second, seconds of a call; two AVX-512
+# cores.
+ROWS_RATE, CHANNELS_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
 
 
 def place(x: Array, form: Form, lo: tuple[int, ...], size: tuple[int, ...], at: int) -> Array:
@@ -99,13 +103,21 @@ def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
-def _terms(x, w: Array, form: Form, at: int, channel: int, seen=window) -> list[Array]:
+def _terms(
+    x: Array | tuple[Array, ...],
+    w: Array,
+    form: Form,
+    at: int,
+    channel: int,
+    seen: Callable[..., Array] = window,
+) -> list[Array]:
     """The products: each tap and channel of a group's window (`seen` of x) times its weights."""
     *kernel, channels = w.shape[: form.ndim + 1]
     weights = lax.reshape(w, (math.prod(kernel) * channels, *w.shape[form.ndim + 1 :]))
+    windows = (seen(x, tap, form, at) for tap in np.ndindex(*kernel))
     parts = [
-        lax.slice_in_dim(seen(x, tap, form, at), c, c + 1, axis=channel)
-        for tap in np.ndindex(*kernel)
+        lax.slice_in_dim(whole, c, c + 1, axis=channel)
+        for whole in windows
         for c in range(channels)
     ]
     return [times(p, lax.index_in_dim(weights, i, keepdims=False)) for i, p in enumerate(parts)]
@@ -117,29 +129,33 @@ def spares_padding(form: Form) -> bool:
 
 
 def masks(form: Form) -> bool:
-    """Whether the padding is read by masked loads.
-
-    Not where a number of x meets several outputs' weights: each of them would ask anew.
-    """
-    alone = form.depthwise and (form.out_channels == 1 or by_rows(form))
-    return alone and spares_padding(form) and set(form.strides) == {1}
+    """Whether the padding is read by masked loads."""
+    few = form.out_channels <= (MASKED_OUTPUTS if by_rows(form) else 1)
+    return form.depthwise and few and spares_padding(form) and set(form.strides) == {1}
 
 
 def columns_apart(form: Form) -> bool:
     """Whether the columns of rows with a stride are brought apart: each is read often enough."""
-    often = form.groups == 1 or (form.depthwise and form.taps >= STRIDED_TAPS)
-    once = _blocks(form) == (form.kernel[0], form.in_channels)
-    return often and once and form.strides[-1] > 1
+    reads = form.taps * form.out_channels / math.prod(form.strides)
+    often = (form.groups == 1 or form.depthwise) and reads >= READS
+    at_once = _blocks(form) == (form.kernel[0], form.in_channels)
+    return often and at_once and form.strides[-1] > 1 and form.kernel[-1] > 1
+
+
+def weight_bytes(form: Form) -> int:
+    """Bytes of all weights, as they are read."""
+    return math.prod(form.w_shape) * form.accumulator.itemsize
 
 
 def _blocks(form: Form) -> tuple[int, int]:
     """How many taps along the first axis, and channels, one fused loop adds up."""
     rows = by_rows(form)
     most = MOST_BY_ROWS if rows else MOST_BY_CHANNELS
-    weights = form.taps * form.groups * form.out_channels * form.accumulator.itemsize
+    weights = weight_bytes(form) // form.in_channels
 
     def fits(channels: int) -> bool:
-        cached = rows or channels <= PAIR or channels * weights <= CACHED
+        free = rows or form.groups == 1 or channels <= PAIR
+        cached = free or channels * weights <= CACHED
         return cached and form.taps * channels <= most
 
     divisors = [c for c in range(1, form.in_channels + 1) if form.in_channels % c == 0]
@@ -303,8 +319,7 @@ def by_rows(form: Form) -> bool:
 
 def _outgrows_cache(form: Form) -> bool:
     """Whether two transposes cost less than weights that are read anew at each position."""
-    weights = math.prod(form.w_shape) * form.accumulator.itemsize
-    if form.groups == 1 or weights <= CACHED:
+    if form.groups == 1 or weight_bytes(form) <= CACHED or form.out_spatial[-1] < SHORT:
         return False
     if form.depthwise:
         return set(form.strides) == {1} and form.taps >= MANY_TAPS
@@ -312,12 +327,11 @@ def _outgrows_cache(form: Form) -> bool:
 
 
 def supports(form: Form) -> str | None:
-    """Groups of few channels or a small sum, an input that is not dilated."""
-    if form.groups == 1 and form.taps * form.in_channels > SMALL:
-        return f"takes several groups, or at most {SMALL} products for an output"
-    weights = math.prod(form.w_shape) * form.accumulator.itemsize
-    if form.groups == 1 and not by_rows(form) and weights > SMALL_BYTES:
-        return f"takes at most {SMALL_BYTES} bytes of weights for one group, channels last"
+    """Groups of few channels or a small sum of few weights, an input that is not dilated."""
+    if form.groups == 1 and form.taps * form.in_channels > MOST_BY_ROWS:
+        return f"takes several groups, or at most {MOST_BY_ROWS} products for an output"
+    if form.groups == 1 and not by_rows(form) and weight_bytes(form) > MOST_BYTES:
+        return f"takes at most {MOST_BYTES} bytes of weights for one group, channels last"
     few = form.groups > 1 and form.out_channels <= FEW_OUTPUTS
     if form.in_channels > MOST_CHANNELS and not few:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"
@@ -329,11 +343,16 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    """The multiply-adds, and each array read or written once; the result once for each block."""
+    """The multiply-adds, and each array read or written once; the result once for each block.
+
+    Once more where it is transposed, and x where its columns are brought apart.
+    """
     rows, channels = _blocks(form)
     passes = -(-form.kernel[0] // rows) * (form.in_channels // channels)
-    moved = math.prod(form.x_shape) + (2 * passes - 1) * math.prod(form.y_shape)
-    rate = FIRST_RATE if form.layout == "first" else LAST_RATE
+    more = _transposes(form)
+    copies = 1 + more + (by_rows(form) and columns_apart(form))
+    moved = copies * math.prod(form.x_shape) + (2 * passes - 1 + more) * math.prod(form.y_shape)
+    rate = ROWS_RATE if by_rows(form) else CHANNELS_RATE
     return CALL + form.macs / rate + moved * form.dtype.itemsize / BANDWIDTH
 
 

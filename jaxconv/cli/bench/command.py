@@ -26,6 +26,7 @@ class TableOption(StrEnum):
     layers = "layers"
     networks = "networks"
     reports = "reports"
+    more = "more"
 
 
 def bench(
@@ -37,7 +38,8 @@ def bench(
         LayoutOption, typer.Option(help="Channels last, channels first, or both.")
     ] = LayoutOption.both,
     table: Annotated[
-        list[TableOption] | None, typer.Option(help="Only this table. May be repeated.")
+        list[TableOption] | None,
+        typer.Option(help="Only this table; 'more' only if asked for. May be repeated."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 7,
     torch: Annotated[

@@ -14,6 +14,7 @@ TITLES = {
     "layers": "Layers of published networks",
     "networks": "Whole networks, training step",
     "reports": "What users reported",
+    "more": "More layers",
 }
 WIDE = 119
 """Columns of a terminal that shows lax's time, the spread and the share too."""

@@ -1,5 +1,6 @@
 """Runs the benchmarks: every case of the three tables, each contender, one result a case."""
 
+import functools
 import math
 import os
 import platform
@@ -15,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxconv
-from jaxconv.cli.bench.layers import LAYERS
+from jaxconv.cli.bench.layers import LAYERS, Layer
+from jaxconv.cli.bench.more_layers import MORE_LAYERS
 from jaxconv.cli.bench.networks import NETWORKS
 from jaxconv.cli.bench.networks_jax import network_step
 from jaxconv.cli.bench.reports import REPORTS
@@ -30,6 +32,7 @@ from jaxconv.cli.bench.timing import (
 )
 from jaxconv.cli.bench.torch_worker import TorchContender, TorchWorker
 
+# The tables of a run that asks for none.
 TABLES = ("layers", "networks", "reports")
 # An output whose largest entry is below this part of the largest of all is rounding: the gradient
 # of a shift that the next normalisation takes away is 0, and comes out as 1e-10.
@@ -41,7 +44,7 @@ class Case:
     """One row: a program to be timed.
 
     Attributes:
-        table: "layers", "networks" or "reports".
+        table: "layers", "networks", "reports" or "more".
         name: The row's name.
         family: What its geometric mean is taken with.
         what: "forward" or "step".
@@ -108,11 +111,16 @@ def cases(tables: Iterable[str], layouts: Sequence[str], only: Sequence[str] = (
     """The cases of the tables, in order.
 
     Args:
-        tables: Of "layers", "networks", "reports".
+        tables: Of "layers", "networks", "reports", "more".
         layouts: Of "last" (channels last) and "first".
         only: Keep cases whose name or family contains one of these, in any case of letters.
     """
-    makers = {"layers": _layers, "networks": _networks, "reports": _reports}
+    makers = {
+        "layers": functools.partial(_layers, "layers", LAYERS),
+        "networks": _networks,
+        "reports": _reports,
+        "more": functools.partial(_layers, "more", MORE_LAYERS),
+    }
     everything = [case for table in tables for case in makers[table](layouts)]
     words = [word.lower() for word in only]
     return [
@@ -122,9 +130,9 @@ def cases(tables: Iterable[str], layouts: Sequence[str], only: Sequence[str] = (
     ]
 
 
-def _layers(layouts: Sequence[str]) -> list[Case]:
+def _layers(table: str, layers: Sequence[Layer], layouts: Sequence[str]) -> list[Case]:
     found = []
-    for layer in LAYERS:
+    for layer in layers:
         for layout in layouts:
             for what in ("forward", "step"):
 
@@ -142,7 +150,7 @@ def _layers(layouts: Sequence[str]) -> list[Case]:
 
                 flops = layer.forward_flops * (1 if what == "forward" else 3)
                 found.append(
-                    Case("layers", layer.name, layer.family, what, layout, flops, build, prepare)
+                    Case(table, layer.name, layer.family, what, layout, flops, build, prepare)
                 )
     return found
 
@@ -280,7 +288,7 @@ def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
         groups.setdefault((case.table, case.what, case.layout, ""), []).append(result)
     for result in results:
         case = result.case
-        if case.table == "layers":
+        if case.table in ("layers", "more"):
             groups.setdefault((case.table, case.what, case.layout, case.family), []).append(result)
     rows = []
     for (table, what, layout, family), group in groups.items():

@@ -41,7 +41,7 @@ MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
 # in ResNet's 64@56, 128@28, 256@14. This part of the layers is drawn so.
 CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
-# The part of the layers of some kinds that read or write few channels: images, audio, maps.
+# The part of the layers of some kinds that read few channels, or write few: images, audio, maps.
 FEW = 0.3
 
 
@@ -159,7 +159,7 @@ def _draw(rng: random.Random) -> Layer:
     elif kind == "1d":
         ndim, k = 1, rng.choice((2, 3, 5, 7, 9, 15))
         stride = rng.choice((1, 1, 1, 2, 4))
-        c_in = rng.choice(NARROW_CHANNELS if rng.random() < FEW else CHANNELS)
+        c_in = rng.choice(NARROW_CHANNELS) if rng.random() < FEW else c_in
     elif kind == "3d":
         ndim, side = 3, rng.choice((4, 7, 8, 14, 16, 28))
         c_in, c_out, k = min(c_in, 128), min(c_out, 128), rng.choice((2, 3, 3, 5))
