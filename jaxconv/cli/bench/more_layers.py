@@ -1,7 +1,7 @@
 """More layers, of other networks and sizes than the first table has: a check of what that hides.
 
-They are timed when asked for (`bench --table more`). No constant was chosen by one of them; but
-what the list showed when it was first run, of kinds of layers, was mended.
+They are timed when asked for (`bench --table more`). Some of them were measured for a method's
+constants when what the list showed at first was mended; for a new check, add others.
 """
 
 from jaxconv.cli.bench.layers import Layer, layer
