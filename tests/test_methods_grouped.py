@@ -265,8 +265,8 @@ def test_many_weights_are_read_by_rows(monkeypatch):
 
     def by_rows(groups, channels, kernel, stride=1, size=20):
         pads = ((kernel // 2, kernel // 2),) * 2
-        out = (size, (kernel,) * 2, (stride, stride), pads, (1, 1))
-        case = (1, groups, channels, channels, (out[0], out[0]), *out[1:])
+        sizes = ((size, size), (kernel, kernel), (stride, stride))
+        case = (1, groups, channels, channels, *sizes, pads, (1, 1))
         form = make(case, "forward", "last", np.float32)
         taken = shifts.by_rows(form)
         a, b = operands(form)

@@ -24,11 +24,11 @@ def columns(x: Array, stride: int) -> tuple[Array, ...]:
     Computed apart: in one fusion with the sum each tap would read with the stride again.
     """
 
-    def every(x: Array) -> tuple[Array, ...]:
+    def bring_apart(x: Array) -> tuple[Array, ...]:
         first = range(min(stride, x.shape[-1]))
         return tuple(lax.slice_in_dim(x, r, None, stride, axis=-1) for r in first)
 
-    return _compat.apart(every, x)
+    return _compat.apart(bring_apart, x)
 
 
 def column_window(found: tuple[Array, ...], tap: tuple[int, ...], form: Form, at: int) -> Array:

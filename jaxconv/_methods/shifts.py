@@ -138,8 +138,7 @@ def columns_apart(form: Form) -> bool:
     """Whether the columns of rows with a stride are brought apart: each is read often enough."""
     reads = form.taps * form.out_channels / math.prod(form.strides)
     often = (form.groups == 1 or form.depthwise) and reads >= READS
-    at_once = _blocks(form) == (form.kernel[0], form.in_channels)
-    return often and at_once and form.strides[-1] > 1 and form.kernel[-1] > 1
+    return often and _at_once(form) and form.strides[-1] > 1 and form.kernel[-1] > 1
 
 
 def weight_bytes(form: Form) -> int:
@@ -165,13 +164,18 @@ def _blocks(form: Form) -> tuple[int, int]:
     return (min(form.kernel[0], ROW) if form.ndim == 1 else 1), channels
 
 
+def _at_once(form: Form) -> bool:
+    """Whether one fused loop adds up everything."""
+    return _blocks(form) == (form.kernel[0], form.in_channels)
+
+
 def _total(x: Array, w: Array, form: Form, at: int, channel: int) -> Array:
     """The sum over all taps and channels: one fused loop, or a loop over blocks of them."""
+    if _at_once(form):
+        return add_up(_terms(x, w, form, at, channel))
     rows, channels = _blocks(form)
     blocks, rest = divmod(form.kernel[0], rows)
     parts = form.in_channels // channels
-    if blocks * parts == 1 and not rest:
-        return add_up(_terms(x, w, form, at, channel))
     step = form.dilation[0]
     reach = (form.out_spatial[0] - 1) * form.strides[0] + 1
 

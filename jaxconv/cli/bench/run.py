@@ -1,4 +1,4 @@
-"""Runs the benchmarks: every case of the three tables, each contender, one result a case."""
+"""Runs the benchmarks: every case of the tables asked for, each contender, one result a case."""
 
 import functools
 import math
