@@ -30,7 +30,7 @@ FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
 # Endings of a class, in the order in which they are dropped where nothing was measured.
-SUFFIXES = ("-strided", "-serial")
+SUFFIXES = ("-strided", "-serial", "-one")
 
 
 def features(form: Form, tile: int = 1) -> tuple[float, ...]:
@@ -53,7 +53,9 @@ def category(form: Form) -> str:
         few = "few" if form.in_channels <= FEW_CHANNELS else "grouped"
         name = "depthwise" if form.depthwise else few
     elif form.taps == 1:
-        name = "pointwise"
+        # One image, or one position of each, is a plain product in either layout.
+        plain = form.kind == "forward" and 1 in (form.batch, math.prod(form.out_spatial))
+        name = "pointwise-one" if plain else "pointwise"
     elif form.kernel == form.strides and {*form.dilation, *form.lhs_dilation} == {1}:
         return "patch"
     elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:

@@ -196,9 +196,13 @@ class View:
     give: Callable[[Array], Array]
 
 
-def _layout(spec: Sequence[int]) -> str:
-    """Say "first" if the feature dimension lies before the last spatial one in memory."""
-    return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) else "last"
+def _layout(spec: Sequence[int], *sizes: int) -> str:
+    """Say "first" if the feature dimension lies before the last spatial one in memory.
+
+    With a single position (spatial `sizes` of 1) it lies last as well, as products have it.
+    """
+    single = bool(sizes) and max(sizes) == 1
+    return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) and not single else "last"
 
 
 def _split(x: Array, axis: int, outer: int) -> Array:
@@ -240,7 +244,7 @@ def forward_view(spec: ConvSpec) -> View:
         padding=spec.padding,
         dilation=spec.rhs_dilation,
         lhs_dilation=spec.lhs_dilation,
-        layout=_layout(dn.lhs_spec),
+        layout=_layout(dn.lhs_spec, *spec.spatial, *spec.out_spatial),
         weight_first=_layout(dn.rhs_spec) == "first",
         dtype=spec.lhs_dtype,
         out_dtype=spec.out_dtype,
@@ -285,7 +289,9 @@ def weight_view(spec: ConvSpec) -> View:
         padding=spec.padding,
         dilation=spec.window_strides,
         lhs_dilation=spec.lhs_dilation,
-        layout=_layout((dn.lhs_spec[1], dn.lhs_spec[0], *dn.lhs_spec[2:])),
+        layout=_layout(
+            (dn.lhs_spec[1], dn.lhs_spec[0], *dn.lhs_spec[2:]), *spec.spatial, *spec.kernel
+        ),
         weight_first=_layout((dn.out_spec[1], dn.out_spec[0], *dn.out_spec[2:])) == "first",
         dtype=spec.lhs_dtype,
         out_dtype=spec.out_dtype,

@@ -13,7 +13,14 @@ import pytest
 
 import jaxconv
 from jaxconv._form import Form
-from jaxconv._methods import group_products, group_split, phases, shift_weight, shifts
+from jaxconv._methods import (
+    channel_blocks,
+    group_products,
+    group_split,
+    phases,
+    shift_weight,
+    shifts,
+)
 
 # N, G, C, O, S, K, stride, padding, dilation
 CASES = {
@@ -28,9 +35,29 @@ CASES = {
     "1-D long": (1, 3, 1, 1, (90,), (70,), (1,), ((35, 34),), (1,)),
     "1-D s2 groups": (2, 3, 2, 2, (141,), (5,), (2,), ((2, 2),), (1,)),
     "3-D": (1, 3, 1, 1, (4, 5, 6), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
+    "depthwise 4x4": (2, 16, 1, 1, (6, 7), (4, 4), (1, 1), ((2, 1), (-1, 2)), (1, 1)),
+    "depthwise 4x4, 11 groups": (1, 11, 1, 1, (6, 8), (4, 4), (1, 1), ((2, 1), (2, 2)), (1, 2)),
+    "depthwise, 3-D": (
+        1,
+        8,
+        1,
+        1,
+        (3, 4, 5),
+        (2, 3, 3),
+        (1,) * 3,
+        ((1, 0), (1, 1), (1, 1)),
+        (1,) * 3,
+    ),
+    "multiplier 3, 4x4": (1, 9, 1, 3, (6, 5), (4, 4), (2, 1), ((2, 1), (1, 2)), (1, 1)),
+    "10 of 3 to 2": (2, 10, 3, 2, (5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "10 of 3 to 1": (1, 10, 3, 1, (5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "8 of 7 to 2, s2": (1, 8, 7, 2, (6, 10), (3, 3), (2, 2), ((1, 0), (0, 1)), (1, 1)),
+    "of 6 to 8": (2, 3, 6, 8, (5, 10), (3, 2), (1, 2), ((1, 1), (0, -1)), (2, 1)),
+    "of 4 to 16, 1-D": (2, 2, 4, 16, (20,), (5,), (1,), ((2, 2),), (1,)),
+    "of 16 to 8, 1x1": (1, 3, 16, 8, (4, 5), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
 }
 SPLIT = {"group_split": group_split.METHOD, "group_blocks": group_split.BLOCKS}
-FORWARD = {"shifts": shifts.METHOD, **SPLIT}
+FORWARD = {"shifts": shifts.METHOD, "channel_blocks": channel_blocks.METHOD, **SPLIT}
 WEIGHT = {
     "shift_weight": shift_weight.METHOD,
     "group_products": group_products.METHOD,
@@ -300,8 +327,58 @@ def test_blocks_of_channels_keep_their_weights_in_the_cache(monkeypatch):
         np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
 
 
+BLOCKED = [
+    "depthwise 4x4",
+    "depthwise 4x4, 11 groups",
+    "depthwise, 3-D",
+    "multiplier 3, 4x4",
+    "10 of 3 to 2",
+    "10 of 3 to 1",
+    "8 of 7 to 2, s2",
+    "of 6 to 8",
+    "of 4 to 16, 1-D",
+    "of 16 to 8, 1x1",
+]
+
+
+@pytest.mark.parametrize("case", BLOCKED)
+def test_channel_blocks_take_what_they_are_for(case):
+    taken = {layout for _, name, c, layout in TAKEN if (name, c) == ("channel_blocks", case)}
+    of_one_group = CASES[case][3] % channel_blocks.BLOCK == 0
+    assert taken == ({"last", "first"} if of_one_group else {"last"})
+
+
+def test_channel_blocks_split_the_channels_evenly():
+    """Parts whose weights fit the registers, none of them of a single leftover channel."""
+
+    def sizes(channels, kernel):
+        case = (1, 2, channels, 8, (9, 9), kernel, (1, 1), ((1, 1), (1, 1)), (1, 1))
+        edges = channel_blocks.cuts(make(case, "forward", "last"))
+        assert edges[0] == 0 and edges[-1] == channels
+        return [b - a for a, b in itertools.pairwise(edges)]
+
+    assert sizes(3, (3, 3)) == [3]
+    assert sorted(sizes(10, (3, 3))) == [2, 2, 3, 3]
+    assert sizes(32, (3, 3)) == [4] * channel_blocks.MOST_PARTS
+    assert sizes(4, (5, 5)) == [1] * 4
+
+
+@pytest.mark.parametrize("case", ["depthwise 4x4", "of 6 to 8"])
+def test_channel_blocks_are_not_summed_in_the_order_of_what_follows(case):
+    """Fused with the way back, the innermost loops would not run along a row."""
+    form = make(CASES[case], "forward", "last", np.float32)
+    a, b = operands(form)
+    run = jax.jit(lambda x, w: channel_blocks.METHOD.forward(x, w, form))
+    computations = run.lower(a, b).compile().as_text().split("\n\n")
+    sums = [text for text in computations if text.count(" multiply(") >= form.taps]
+    assert len(sums) == len(channel_blocks.cuts(form)) - 1
+    for text in sums:
+        assert " transpose(" not in text and " copy(" not in text
+        assert re.search(rf"ROOT .* = f32\[[\d,]*,{channel_blocks.BLOCK}\]", text)
+
+
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("case", ["depthwise", "few", "1-D causal"])
+@pytest.mark.parametrize("case", ["depthwise", "few", "1-D causal", "10 of 3 to 2", "of 6 to 8"])
 def test_nan_and_inf_reach_what_they_meet(case, layout):
     for kind, methods in (("forward", FORWARD), ("weight", WEIGHT)):
         form = make(CASES[case], kind, layout, np.float32)
@@ -333,11 +410,37 @@ def test_refusals():
     dilated = make(CASES["depthwise"], "forward", "last")
     dilated = Form(**{**vars(dilated), "lhs_dilation": (2, 2)})
     assert shifts.METHOD.supports(dilated) == "takes no dilated input"
+    eight = "takes multiples of 8 output channels, or 8 groups channels last"
+    for case, layout, reason in (
+        ("multiplier", "last", eight),
+        ("10 of 3 to 2", "first", eight),
+        ("3-D", "last", eight),
+        ("depthwise s2 d2", "last", "takes depthwise kernels with stride 1"),
+    ):
+        form = make(CASES[case], "forward", layout)
+        assert channel_blocks.METHOD.supports(form) == reason
+    assert channel_blocks.METHOD.supports(dilated) == "takes no dilated input"
+    around = ((5, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    few = make((1, 8, 1, 1, *around), "forward", "last")
+    reason = "takes 15 to 125 products at a time, here 9 to 9"
+    assert channel_blocks.METHOD.supports(few) == reason
+    short = make((1, 8, 2, 2, (5, 3), *around[1:]), "forward", "last")
+    assert channel_blocks.METHOD.supports(short) == "takes rows of at least 4 positions, here 3"
+    single = make(
+        (1, 1, 16, 16, (5, 5), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)), "forward", "last"
+    )
+    assert channel_blocks.METHOD.supports(single) == "takes more than one tap, or groups"
+    reason = "takes 1x1 kernels of at most 4 channels without groups"
+    assert shifts.METHOD.supports(single) == reason
+    deep = make((1, 8, 2, 2, *CASES["depthwise, 3-D"][4:]), "forward", "last")
+    assert channel_blocks.METHOD.supports(deep) == (
+        "takes three dimensions for depthwise kernels alone"
+    )
     dense = make((1, 1, 4, 2, (80,), (70,), (1,), ((0, 0),), (1,)), "weight", "last")
     for method in (*SPLIT.values(), *WEIGHT.values()):
         assert method.supports(dense) == "takes several groups"
     assert "takes several groups, or at most 245 products" in shifts.METHOD.supports(dense)
-    around = ((9,), (1,), (1,), ((0, 0),), (1,))
+    around = ((9,), (3,), (1,), ((0, 0),), (1,))
     head, wide = (
         make((1, 1, *c, *around), "forward", "last", np.float32) for c in ((64, 2), (8, 2000))
     )

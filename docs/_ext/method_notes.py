@@ -47,6 +47,11 @@ NOTES = {
         "$G P K$ multiply-adds in vectors whose lanes are the channels, and one pass over the input.",
         "One channel a group, channels last, of up to some 30 taps: the layers of MobileNet and EfficientNet.",
     ),
+    "channel_blocks": Note(
+        "shifted-slices", "The same sum, of eight output channels along a row and then of the next eight.",
+        "$G P K C O$ multiply-adds in vectors, whose weights stay in registers or the first cache; a copy of the input and of the output, and a pass over the output for every few input channels.",
+        "Depthwise kernels of 15 to 125 taps with channels last, as in ConvNeXt; groups of up to some 40 channels, as in ResNeXt; few channels without groups.",
+    ),
     "shift_weight": Note(
         "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",
         "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache.",

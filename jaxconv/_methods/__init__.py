@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxconv._methods import (
+    channel_blocks,
     crop,
     depthwise,
     direct,
@@ -40,6 +41,7 @@ _TABLE = (
     # fast methods
     shifts.METHOD,
     depthwise.METHOD,
+    channel_blocks.METHOD,
     shift_weight.METHOD,
     group_products.METHOD,
     group_split.METHOD,

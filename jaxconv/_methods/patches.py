@@ -68,6 +68,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         w = jnp.moveaxis(w.reshape(form.taps, form.in_channels, -1), (2, 1), (0, 1))
         w = w.reshape(1, form.out_channels, -1)
         return forward_of_images(cut_first(x, form), w, form).astype(form.out_dtype)
+    if form.layout == "first" and form.positions == form.batch and form.ndim <= 2:
+        # A single window is all of its image: both operands stay as they lie.
+        w = jnp.moveaxis(w, (-1, -2), (0, 1)).reshape(form.out_channels, -1)
+        patches = cut_first(x, form)[..., 0]
+        y = lax.optimization_barrier(jnp.matmul(w, patches.T, precision=form.precision)).T
+        return y.reshape(form.y_shape).astype(form.out_dtype)
     patches = cut(x, form).reshape(form.positions, -1)
     w = w.reshape(-1, form.out_channels)
     y = jnp.matmul(patches, w, precision=form.precision)
@@ -89,6 +95,8 @@ def supports(form: Form) -> str | None:
     """One group, kernel = stride (or a single window), no dilation that matters."""
     if form.groups > 1:
         return "takes one group"
+    if form.taps == 1:
+        return "takes more than one tap"
     if any(d > 1 and k > 1 for d, k in zip(form.dilation, form.kernel, strict=True)):
         return "takes no dilation"
     if form.kind == "forward" and max(form.lhs_dilation) > 1:

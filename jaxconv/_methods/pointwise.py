@@ -24,9 +24,14 @@ COPIES, SUMS = 2, 10
 
 
 def small_weight(form: Form, times: int = COPIES) -> bool:
-    """Whether the weight of a group is so many times smaller than an image and its result."""
+    """Whether the weight of a group is so many times smaller than an image and its result.
+
+    Or there is one image, which needs no copy.
+    """
     rows, columns = form.taps * form.in_channels, form.out_channels
-    return times * rows * columns <= form.positions // form.batch * (rows + columns)
+    return form.batch == 1 or times * rows * columns <= form.positions // form.batch * (
+        rows + columns
+    )
 
 
 def used(x: Array, form: Form) -> Array:
@@ -82,11 +87,22 @@ def stays_first(form: Form) -> bool:
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
-    x, w = used(x, form), w.reshape(form.in_channels, form.groups, form.out_channels)
-    if stays_first(form):
-        y = forward_of_images(by_images(x), jnp.moveaxis(w, 0, -1), form)
+    # Each transpose of w stands beside the one that brought it here, so that the two cancel.
+    x, precision = used(x, form), form.precision
+    if not stays_first(form):
+        x = x.reshape(-1, form.in_channels)
+        if form.weight_first and form.positions == form.batch:  # a few rows: as (O, C) w goes first
+            w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
+            y = lax.optimization_barrier(jnp.matmul(w, x.T, precision=precision)).T
+        else:
+            y = jnp.matmul(x, w.reshape(form.in_channels, -1), precision=precision)
+    elif form.batch == form.groups == 1 and not form.weight_first:
+        w, x = w.reshape(form.in_channels, -1), by_images(x)[0]
+        y = lax.dot_general(w, x, (((0,), (0,)), ((), ())), precision=precision)
+        y = jnp.moveaxis(y.reshape(1, -1, *form.out_spatial), 1, -1)
     else:
-        y = jnp.matmul(x.reshape(-1, form.in_channels), w[:, 0], precision=form.precision)
+        w = jnp.swapaxes(w, -1, -2).reshape(form.groups, form.out_channels, form.in_channels)
+        y = forward_of_images(by_images(x), w, form)
     return y.reshape(form.y_shape).astype(form.out_dtype)
 
 

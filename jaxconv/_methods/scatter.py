@@ -35,6 +35,8 @@ from jaxconv._methods._turned import MANY_TERMS
 PRODUCT, NARROW, SUM, PHASE, CALL = 130e9, 40e9, 5e9, 3e-6, 3e-5
 # Each tap is traced on its own, each phase compiled on its own.
 MOST_TAPS, MOST_PHASES = 128, 64
+# How many times the products of the direct sum it may take: those of outputs that are cut off.
+MOST_WASTE = 2
 # Entries that may lie between product and sums, beyond 1.5 times the arrays.
 SPARE = 6 << 20
 # Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
@@ -200,6 +202,8 @@ def supports(form: Form) -> str | None:
             return f"takes at most {MOST_TAPS} taps, here {form.taps}"
         if math.prod(form.lhs_dilation) > MOST_PHASES:
             return f"takes at most {MOST_PHASES} phases"
+    if entries(form) * form.in_channels > MOST_WASTE * form.macs:
+        return "most of its products would be for outputs that are cut off"
     arrays = sum(math.prod(shape) for shape in (form.x_shape, form.w_shape, form.y_shape))
     held = entries(form) if one_product(form) else entries(form) // form.batch
     if held > 1.5 * arrays + SPARE:

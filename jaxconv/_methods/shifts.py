@@ -55,6 +55,8 @@ READS = 6.5
 MASKED_CHAINS = 2
 # Channels of a group: of more, products are faster.
 MOST_CHANNELS = 16
+# Channels of a 1x1 kernel without groups: of more, a product is.
+MOST_OF_ONE_TAP = 4
 # Not if so few outputs of each of several groups make a product of a few columns. (Of one group,
 # XLA's own products are still faster.)
 FEW_OUTPUTS = 2
@@ -64,7 +66,8 @@ MASKED_TERMS, MASKED_OUTPUTS = 9, 4
 # A padded copy of at least so many bytes is avoided where there is a stride.
 LARGE = 2**20
 # Channels last, up to this many output channels a transpose to channels first is worth its time.
-FEW = 16
+# Of a depthwise kernel with few taps, only for so many.
+FEW, FEW_OF_FEW_TAPS, FEW_TAPS = 16, 2, 16
 # Multiply-adds a second by rows and by channels, bytes a second, seconds of a call; two AVX-512
 # cores.
 ROWS_RATE, CHANNELS_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
@@ -317,7 +320,9 @@ def by_rows(form: Form) -> bool:
     Channels first; groups too few for the lanes; weights too many for the cache, of which a row
     needs one number at a time.
     """
-    few = form.groups > 1 and form.groups * form.out_channels <= FEW < form.out_spatial[-1]
+    little = form.depthwise and form.out_channels == 1 and form.taps <= FEW_TAPS
+    most = FEW_OF_FEW_TAPS if little else FEW
+    few = form.groups > 1 and form.groups * form.out_channels <= most and form.out_spatial[-1] > FEW
     return form.layout == "first" or few or _outgrows_cache(form)
 
 
@@ -336,6 +341,8 @@ def supports(form: Form) -> str | None:
         return f"takes several groups, or at most {MOST_BY_ROWS} products for an output"
     if form.groups == 1 and not by_rows(form) and weight_bytes(form) > MOST_BYTES:
         return f"takes at most {MOST_BYTES} bytes of weights for one group, channels last"
+    if form.groups == form.taps == 1 and form.in_channels > MOST_OF_ONE_TAP:
+        return f"takes 1x1 kernels of at most {MOST_OF_ONE_TAP} channels without groups"
     few = form.groups > 1 and form.out_channels <= FEW_OUTPUTS
     if form.in_channels > MOST_CHANNELS and not few:
         return f"takes at most {MOST_CHANNELS} channels a group, here {form.in_channels}"

@@ -41,8 +41,9 @@ MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
 # in ResNet's 64@56, 128@28, 256@14. This part of the layers is drawn so.
 CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
-# The part of the layers of some kinds that read few channels, or write few: images, audio, maps.
-FEW = 0.3
+# The part of the layers of some kinds that read few channels, or write few: images, audio, maps;
+# and that of 1x1 layers which see a single position, as those that weigh channels do.
+FEW, SINGLE = 0.3, 0.15
 
 
 class Layer(NamedTuple):
@@ -127,6 +128,8 @@ def _draw(rng: random.Random) -> Layer:
         ndim = rng.choice((1, 2, 2, 2, 3))
         if rng.random() < FEW:
             c_in, c_out = rng.sample((c_in, rng.choice(NARROW_CHANNELS)), 2)
+        if rng.random() < SINGLE:
+            stride, side = 1, 1
     elif kind == "stem":
         c_in, c_out = rng.choice((1, 3, 3, 4)), rng.choice((16, 24, 32, 48, 64, 96))
         k, stride, side = (
@@ -168,7 +171,7 @@ def _draw(rng: random.Random) -> Layer:
     elif kind == "dilated":
         ndim, dilation, k = rng.choice((1, 2, 2)), rng.choice((2, 4, 8, 12)), 3
     if kind in ("dense", "strided", "pointwise", "depthwise", "grouped", "dilated") and ndim == 2:
-        if rng.random() < LIKELY:  # as networks have it
+        if side > 1 and rng.random() < LIKELY:  # as networks have it
             side = min(128, max(5, round(_between(rng, *CHANNELS_TIMES_SIDE) / c_in)))
             if kind in ("dense", "strided", "dilated"):
                 k, c_out = 3, c_in * rng.choice((1, 1, 1, 2))
