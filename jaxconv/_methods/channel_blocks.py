@@ -74,10 +74,10 @@ def _summed(x: Array, w: Array, form: Form, term: Callable[..., Array]) -> Array
         ]
         return add_up([*terms, *y], CHAINS)
 
-    y: tuple[Array, ...] = ()
+    y: list[Array] = []
     for begin, end in itertools.pairwise(cuts(form)):
         # Apart: in one fusion with what follows, a sum would run in the order of that.
-        y = (_compat.apart(functools.partial(sums, range(begin, end)), x, w, *y),)
+        y = [_compat.apart(functools.partial(sums, range(begin, end)), x, w, *y)]
     return y[0]
 
 
