@@ -28,6 +28,7 @@ CONVOLUTIONS = [
     (draw(2, 32, 9, 9), draw(32, 32, 3, 3), {"padding": 1}),
     (draw(2, 4, 5, 5), draw(6, 4, 1, 1), {}),
     (draw(2, 4, 8, 8), draw(6, 4, 4, 4), {"stride": 4}),
+    (draw(2, 4, 8, 8), draw(6, 4, 2, 2), {"stride": 2}),
     (draw(2, 4, 9), draw(6, 4, 3), {"dilation": 2}),
     (draw(1, 32, 6, 6), draw(32, 16, 3, 3), {"groups": 2}),
     (draw(1, 2, 4, 4, 4), draw(3, 2, 3, 3, 3), {}),
