@@ -40,6 +40,8 @@ FEWEST_TERMS, MOST_TERMS = 15, 125
 # Terms whose weights fit the registers: so many a part of several input channels should have, and
 # may have so that there are no more than MOST_PARTS, since each is compiled by itself.
 PART_TERMS, MOST_PART_TERMS, MOST_PARTS = 27, 50, 8
+# Input channels of a group: of more, products are faster.
+MOST_CHANNELS = 48
 # Positions that a row should have, for its loop to be worth loading the weights.
 SHORTEST_ROW = 4
 # Multiply-adds a second, bytes a second of copies and passes, seconds of a call; two AVX-512 cores.
@@ -157,6 +159,8 @@ def supports(form: Form) -> str | None:
             return f"takes multiples of {BLOCK} output channels, or {BLOCK} groups channels last"
         if single and max(form.strides) > 1:
             return "takes depthwise kernels with stride 1"
+    if form.in_channels > MOST_CHANNELS:
+        return f"takes at most {MOST_CHANNELS} input channels a group, here {form.in_channels}"
     if form.out_spatial[-1] < SHORTEST_ROW:
         return f"takes rows of at least {SHORTEST_ROW} positions, here {form.out_spatial[-1]}"
     sizes = [b - a for a, b in itertools.pairwise(cuts(form))]
