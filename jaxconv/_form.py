@@ -201,8 +201,8 @@ def _layout(spec: Sequence[int], *sizes: int) -> str:
 
     With a single position (spatial `sizes` of 1) it lies last as well, as products have it.
     """
-    single = bool(sizes) and max(sizes) == 1
-    return "first" if len(spec) > 2 and spec[1] < max(spec[2:]) and not single else "last"
+    before = len(spec) > 2 and spec[1] < max(spec[2:])
+    return "first" if before and max(sizes, default=0) != 1 else "last"
 
 
 def _split(x: Array, axis: int, outer: int) -> Array:

@@ -423,10 +423,11 @@ def test_products_of_one_image_position_or_window(method, batch, size, kernel, n
         np.testing.assert_allclose(mine, theirs, atol=1e-5 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("method, kernel, c, o", [("patches", 7, 16, 8), ("pointwise", 1, 96, 23)])
-def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o):
+def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch):
     """A few examples meet a large weight: to transpose it took ten times as long as the product."""
-    geometry = (4, 1, c, o, *((kernel, kernel),) * 2, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
+    geometry = (batch, 1, c, o, *((kernel, kernel),) * 2, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
     form = form_of("forward", "first" if kernel > 1 else "last", *geometry)
     form = dataclasses.replace(form, weight_first=True)
 
@@ -434,7 +435,7 @@ def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o):
         x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
         return METHODS[method].forward(x, w, form)
 
-    x, w = jnp.zeros((4, c, kernel, kernel)), jnp.zeros((o, c, kernel, kernel))
+    x, w = jnp.zeros((batch, c, kernel, kernel)), jnp.zeros((o, c, kernel, kernel))
     text = jax.jit(run).lower(x, w).compile().as_text()
     for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", text):
         assert np.prod([int(n) for n in shape.split(",") if n]) < w.size

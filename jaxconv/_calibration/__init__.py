@@ -1,12 +1,17 @@
-"""The coefficients of the cost model, by generation of JAX: a file each, written by a command."""
+"""The coefficients of the cost model, by generation of JAX; files are written by a command."""
 
 from __future__ import annotations
 
-from jaxconv._calibration import jax_0_10, jax_0_12
+from jaxconv._calibration import (
+    jax_0_10_forward,
+    jax_0_10_weight,
+    jax_0_12_forward,
+    jax_0_12_weight,
+)
 
 COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {
-    "0.10": jax_0_10.COEFFICIENTS,
-    "0.12": jax_0_12.COEFFICIENTS,
+    "0.10": jax_0_10_forward.COEFFICIENTS | jax_0_10_weight.COEFFICIENTS,
+    "0.12": jax_0_12_forward.COEFFICIENTS | jax_0_12_weight.COEFFICIENTS,
 }
 
 __all__ = ["COEFFICIENTS"]

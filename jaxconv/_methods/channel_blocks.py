@@ -60,22 +60,22 @@ def cuts(form: Form) -> list[int]:
     return [form.in_channels * i // count for i in range(count + 1)]
 
 
-def _padded(x: Array, form: Form, at: int) -> Array:
-    """x in its zeros, its spatial axes from `at` on."""
-    return place(x, form, tuple(lo for lo, _ in form.padding), form.dense_input.spatial, at)
+def _summed(x: Array, w: Array, form: Form, at: int, term: Callable[..., Array]) -> Array:
+    """The sum of term(window, c, weights) over taps and input channels of a group, in parts.
 
-
-def _summed(x: Array, w: Array, form: Form, term: Callable[..., Array]) -> Array:
-    """The sum of term(x, w, tap, c, number) over taps and input channels of a group, in parts."""
+    x has its spatial axes from `at` on; it is padded here. w has its taps and channels on axis 2.
+    """
 
     def sums(channels: Sequence[int], x: Array, w: Array, *y: Array) -> Array:
-        terms = [
-            term(x, w, tap, c, k * form.in_channels + c)
-            for k, tap in enumerate(np.ndindex(*form.kernel))
-            for c in channels
-        ]
+        terms = []
+        for k, tap in enumerate(np.ndindex(*form.kernel)):
+            seen = window(x, tap, form, at)
+            for c in channels:
+                number = k * form.in_channels + c
+                terms.append(term(seen, c, lax.index_in_dim(w, number, 2, keepdims=False)))
         return add_up([*terms, *y], CHAINS)
 
+    x = place(x, form, tuple(lo for lo, _ in form.padding), form.dense_input.spatial, at)
     y: list[Array] = []
     for begin, end in itertools.pairwise(cuts(form)):
         # Apart: in one fusion with what follows, a sum would run in the order of that.
@@ -95,13 +95,12 @@ def _of_one_group(x: Array, w: Array, form: Form) -> Array:
     shape = (form.batch, form.groups, w.shape[1], *form.out_spatial, BLOCK)
     *_, last = range(len(shape))
 
-    def term(x: Array, w: Array, tap: tuple[int, ...], c: int, number: int) -> Array:
-        seen = lax.index_in_dim(window(x, tap, form, at), c, channel, keepdims=False)
+    def term(seen: Array, c: int, weights: Array) -> Array:
+        seen = lax.index_in_dim(seen, c, channel, keepdims=False)
         seen = lax.broadcast_in_dim(seen, shape, (0, 1, *range(3, last)))
-        weights = lax.index_in_dim(w, number, 2, keepdims=False)
         return lax.mul(seen, lax.broadcast_in_dim(weights, shape, (1, 2, last)))
 
-    y = _summed(_padded(x, form, at), w, form, term)
+    y = _summed(x, w, form, at, term)
     return y.reshape(form.batch, -1, *form.out_spatial, BLOCK)
 
 
@@ -120,14 +119,14 @@ def _of_eight_groups(x: Array, w: Array, form: Form) -> Array:
     *_, last = range(len(shape))
     space = range(last - form.ndim, last)
 
-    def term(x: Array, w: Array, tap: tuple[int, ...], c: int, number: int) -> Array:
-        seen = lax.slice_in_dim(window(x, tap, form, 2), c, None, c_in, axis=1)
+    def term(seen: Array, c: int, weights: Array) -> Array:
+        seen = lax.slice_in_dim(seen, c, None, c_in, axis=1)
         seen = lax.broadcast_in_dim(seen, shape, (0, 1, *space, last))
-        weights = lax.index_in_dim(w, number, 2, keepdims=False).reshape(blocks, *outputs, BLOCK)
+        weights = weights.reshape(blocks, *outputs, BLOCK)
         axes = (*range(1, 2 + len(outputs)), last)
         return lax.mul(seen, lax.broadcast_in_dim(weights, shape, axes))
 
-    return _summed(_padded(x, form, 2), w, form, term)
+    return _summed(x, w, form, 2, term)
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
@@ -173,7 +172,7 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """The multiply-adds, the copies of x and y, and a pass over y for each part."""
-    passes = len(cuts(form))
+    passes = len(cuts(form))  # one more than there are parts: the way back
     moved = 2 * math.prod(form.dense_input.x_shape) + 2 * passes * math.prod(form.y_shape)
     return CALL + form.macs / RATE + moved * form.dtype.itemsize / BANDWIDTH
 

@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import over_rows
+from jaxconv._methods._products import of_few_rows, over_rows
 from jaxconv._methods.pointwise import (
     by_images,
     forward_of_images,
@@ -64,19 +64,18 @@ def image_by_image(form: Form) -> bool:
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = patches @ w."""
-    if image_by_image(form):
-        w = jnp.moveaxis(w.reshape(form.taps, form.in_channels, -1), (2, 1), (0, 1))
-        w = w.reshape(1, form.out_channels, -1)
-        return forward_of_images(cut_first(x, form), w, form).astype(form.out_dtype)
-    if form.layout == "first" and form.positions == form.batch and form.ndim <= 2:
-        # A single window is all of its image: both operands stay as they lie.
-        w = jnp.moveaxis(w, (-1, -2), (0, 1)).reshape(form.out_channels, -1)
-        patches = cut_first(x, form)[..., 0]
-        y = lax.optimization_barrier(jnp.matmul(w, patches.T, precision=form.precision)).T
-        return y.reshape(form.y_shape).astype(form.out_dtype)
-    patches = cut(x, form).reshape(form.positions, -1)
-    w = w.reshape(-1, form.out_channels)
-    y = jnp.matmul(patches, w, precision=form.precision)
+    single = form.layout == "first" and form.ndim <= 2 and form.positions == form.batch
+    if image_by_image(form) or single:
+        # Moved right beside the transpose that brought it here, so that the two cancel.
+        w, patches = jnp.moveaxis(w, (-1, -2), (0, 1)), cut_first(x, form)
+        w = w.reshape(form.out_channels, -1)
+        if single:
+            y = of_few_rows(patches[..., 0], w, form.precision)
+        else:
+            y = forward_of_images(patches, w[None], form)
+    else:
+        patches, w = cut(x, form).reshape(form.positions, -1), w.reshape(-1, form.out_channels)
+        y = jnp.matmul(patches, w, precision=form.precision)
     return y.reshape(form.y_shape).astype(form.out_dtype)
 
 

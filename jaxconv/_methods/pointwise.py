@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import over_rows
+from jaxconv._methods._products import of_few_rows, over_rows
 
 # A weight is small beside an image if it has so many times fewer entries than the image and its
 # result: to copy it for each image, or to add up the gradients of the images.
@@ -29,9 +29,8 @@ def small_weight(form: Form, times: int = COPIES) -> bool:
     Or there is one image, which needs no copy.
     """
     rows, columns = form.taps * form.in_channels, form.out_channels
-    return form.batch == 1 or times * rows * columns <= form.positions // form.batch * (
-        rows + columns
-    )
+    positions = form.positions // form.batch
+    return form.batch == 1 or times * rows * columns <= positions * (rows + columns)
 
 
 def used(x: Array, form: Form) -> Array:
@@ -91,9 +90,9 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     x, precision = used(x, form), form.precision
     if not stays_first(form):
         x = x.reshape(-1, form.in_channels)
-        if form.weight_first and form.positions == form.batch:  # a few rows: as (O, C) w goes first
+        if form.weight_first and form.positions == form.batch:
             w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
-            y = lax.optimization_barrier(jnp.matmul(w, x.T, precision=precision)).T
+            y = of_few_rows(x, w, precision)
         else:
             y = jnp.matmul(x, w.reshape(form.in_channels, -1), precision=precision)
     elif form.batch == form.groups == 1 and not form.weight_first:

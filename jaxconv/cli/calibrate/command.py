@@ -35,7 +35,7 @@ def calibrate(
     kind: Annotated[list[str] | None, typer.Option(help="Sample only this kind of layer.")] = None,
     data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the coefficients, a file a generation.")
+        Path | None, typer.Option(help="Folder for the coefficients, a file a generation and form.")
     ] = None,
     blend: Annotated[
         bool,
@@ -163,21 +163,25 @@ def sane(method: str, seconds: float) -> bool:
 
 
 def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
-    """The texts of the files in `_calibration`, by name: one for each generation of JAX."""
+    """The texts of the files in `_calibration`, by name: one a generation of JAX and form."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
-        lines = [
-            f'"""Coefficients of `_cost.py` for JAX {version}, fitted by `jaxconv calibrate`. '
-            'Not edited by hand."""',
-            "",
-            "# fmt: off",
-            "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
-        ]
         measured = samples([r for r in records if r["jax"] == version])
         if void is not None:
             measured = blended(measured, version, void)
-        for name, coefficients in fit(measured).items():
-            numbers = ", ".join(f"{c:.4g}" for c in coefficients)
-            lines.append(f'    "{name}": ({numbers}),')
-        texts[f"jax_{version.replace('.', '_')}.py"] = "\n".join([*lines, "}", ""])
+        fitted = fit(measured)
+        for kind in ("forward", "weight"):
+            lines = [
+                f'"""Coefficients of `_cost.py` for JAX {version}, {kind} forms, '
+                'fitted by `jaxconv calibrate`. Not edited."""',
+                "",
+                "# fmt: off",
+                "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
+            ]
+            for name, coefficients in fitted.items():
+                if name.split("/")[1] == kind:
+                    numbers = ", ".join(f"{c:.4g}" for c in coefficients)
+                    lines.append(f'    "{name}": ({numbers}),')
+            name = f"jax_{version.replace('.', '_')}_{kind}.py"
+            texts[name] = "\n".join([*lines, "}", ""])
     return texts
