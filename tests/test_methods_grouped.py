@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import math
 import re
 
 import jax
@@ -159,28 +158,74 @@ def test_against_loops(kind, name, case, layout):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.abs(want).max())
 
 
+STRIDES_MASKED = {
+    "rows and columns": ((9, 11), (2, 2), ("last", "first")),
+    "columns": ((9, 11), (1, 2), ("last",)),
+    "rows": ((9, 11), (2, 1), ("first",)),
+    "not the depth": ((3, 6, 7), (1, 2, 2), ("last", "first")),
+    "a sequence": ((13,), (2,), ("last",)),
+    "by three": ((9, 11), (3, 3), ()),
+}
+
+
 @pytest.mark.parametrize("layout", ["last", "first"])
-def test_large_inputs_whose_padding_is_masked(layout):
-    case = (2, 96, 1, 1, (41, 43), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+@pytest.mark.parametrize("case", STRIDES_MASKED)
+def test_padding_of_strided_layers_is_masked(case, layout):
+    """Nothing is copied: one loop in the program, and not one that pads before."""
+    size, strides, masked = STRIDES_MASKED[case]
+    ones = (1,) * len(size)
+    kernel = tuple(3 if s > 1 or n > 3 else 1 for n, s in zip(size, strides, strict=True))
+    padding = tuple((k // 2, k // 2) for k in kernel)
+    form = make((2, 24, 1, 1, size, kernel, strides, padding, ones), "forward", layout, np.float32)
+    assert shifts.masks(form) == (layout in masked)
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    if layout == "last":
+        assert (loops_of(form) == 1) == (layout in masked)
+
+
+@pytest.mark.parametrize(
+    "kernel, layout, loops",
+    [
+        ((5, 5), "last", 5),
+        ((3, 4), "last", 2),
+        ((5, 5), "first", 0),
+        ((11, 3), "last", 4),
+        ((15,), "last", 2),
+    ],
+)
+def test_many_taps_of_strided_layers_are_masked_some_at_a_time(kernel, layout, loops):
+    """Of more in one loop XLA makes no vectors."""
+    n = len(kernel)
+    padding = tuple((k // 2, (k - 1) // 2) for k in kernel)
+    case = (2, 24, 1, 1, (17, 15)[:n], kernel, (2,) * n, padding, (1,) * n)
     form = make(case, "forward", layout, np.float32)
-    assert math.prod(form.x_shape) * 4 >= shifts.LARGE and shifts.masks(form)
+    assert shifts.masks(form) == (loops > 0)
     a, b = operands(form)
     got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
     np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    if loops:
+        assert loops_of(form) == loops
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
-def test_large_inputs_keep_their_edges_apart(outputs, monkeypatch):
-    case = (1, 96, 1, outputs, (65, 67), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))
-    form = make(case, "forward", "last", np.float32)
-    assert math.prod(form.x_shape) * 4 >= shifts.LARGE
-    apart = []
-    original = shifts._edges_apart
-    monkeypatch.setattr(shifts, "_edges_apart", lambda *a: apart.append(1) or original(*a))
-    a, b = operands(form)
-    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
-    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
-    assert apart
+def loops_of(form):
+    """How many loops the program of a forward form by `shifts` has, which lies as the form does."""
+    a, b = map(jnp.asarray, operands(form))
+    program = jax.jit(lambda x, w: shifts.forward(x, w, form)).lower(a, b).compile().as_text()
+    return program.count(" fusion(")
+
+
+def test_taps_of_uneven_padding_are_masked_each_by_itself():
+    """Two taps with the same `lax.pad` would share it, and XLA make a copy of it."""
+    for padding in [((1, 0), (0, 1)), ((2, 2), (2, 2)), ((0, 3), (1, 1)), ((1, -1), (0, 2))]:
+        case = (1, 24, 1, 1, (9, 10), (3, 3), (2, 2), padding, (1, 1))
+        form = make(case, "forward", "last", np.float32)
+        assert shifts.masks(form)
+        a, b = operands(form)
+        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+        np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+        assert loops_of(form) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from jaxconv._methods import (
     expand,
     extra_row,
     fft,
+    flatten,
     group_products,
     group_split,
     im2col,
@@ -60,6 +61,7 @@ _TABLE = (
     space_to_batch.METHOD,
     scatter.METHOD,
     volume.METHOD,
+    flatten.METHOD,
     expand.METHOD,
 )
 

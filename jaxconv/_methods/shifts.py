@@ -9,10 +9,9 @@ is channels last and the row of pixels where it is channels first, so neither la
 groups; few groups, and weights too many for the cache, whose lanes are a row of pixels.)
 
 Zero padding costs a copy of the input, and a large new array costs more in page faults than in
-traffic. It is avoided where that pays: at stride 1, each of a few taps of a depthwise kernel reads
-through its own `lax.pad`, which compiles to masked loads; channels last and strided, the outputs
-that see no padding are computed from the input as it is, and the few at the edges are written over
-them. A row that many taps read with a stride is brought apart first (`_columns`).
+traffic. It is avoided where that pays: each of a few taps of a depthwise kernel reads through its
+own `lax.pad`, which compiles to masked loads. A row that many taps read with a stride is brought
+apart first (`_columns`).
 
 Source: the definition; for the shape of the loop, J. Zhang, F. Franchetti, T. M. Low, "High
 performance zero-memory overhead direct convolutions", ICML 2018, section 4.
@@ -20,7 +19,7 @@ performance zero-memory overhead direct convolutions", ICML 2018, section 4.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -29,7 +28,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._form import Form, pad_positions, window
+from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._columns import column_window, columns
 from jaxconv._methods._loop import cut_along, total
@@ -60,11 +59,10 @@ MOST_OF_ONE_TAP = 4
 # Not if so few outputs of each of several groups make a product of a few columns. (Of one group,
 # XLA's own products are still faster.)
 FEW_OUTPUTS = 2
-# Masked loads are cheaper than a padded copy up to this many terms, and for so many outputs a
-# group by rows. By channels each further output asks anew what is padding.
-MASKED_TERMS, MASKED_OUTPUTS = 9, 4
-# A padded copy of at least so many bytes is avoided where there is a stride.
-LARGE = 2**20
+# Masked loads are cheaper than a padded copy up to this many terms, for so many outputs a group by
+# rows (by channels each further output asks anew what is padding), and up to this stride. With it,
+# by channels, y is worth so many passes that each add up so many terms.
+MASKED_TERMS, MASKED_OUTPUTS, MASKED_STRIDE, MASKED_PASSES = 9, 4, 2, 7
 # Channels last, up to this many output channels a transpose to channels first is worth its time.
 # Of a depthwise kernel with few taps, only for so many.
 FEW, FEW_OF_FEW_TAPS, FEW_TAPS = 16, 2, 16
@@ -96,14 +94,17 @@ def pad_rows(x: Array, form: Form, at: int) -> Array:
 
 
 def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
-    """What `window` gives, of an x that is not padded (stride 1): the loop asks what is inside."""
-    config = [(0, 0, 0)] * x.ndim
-    for i, (k, d, out, (lo, _)) in enumerate(
-        zip(tap, form.dilation, form.out_spatial, form.padding, strict=True)
-    ):
-        low = lo - k * d
-        config[at + i] = (low, out - low - x.shape[at + i], 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
+    """What `window` gives, of an x that is not padded: the loop asks what is inside.
+
+    No smaller than x before the stride, so that no two taps have the same padding: XLA would make a
+    padded copy for both.
+    """
+    config, reach, strides = [(0, 0, 0)] * x.ndim, list(x.shape), [1] * x.ndim
+    places = zip(tap, form.dilation, form.out_spatial, form.strides, form.padding, strict=True)
+    for axis, (k, d, out, s, (lo, _)) in enumerate(places, at):
+        low, reach[axis], strides[axis] = lo - k * d, (out - 1) * s + 1, s
+        config[axis] = (low, max(0, reach[axis] - x.shape[axis]) - low, 0)
+    return lax.slice(lax.pad(x, jnp.zeros((), x.dtype), config), [0] * x.ndim, reach, strides)
 
 
 def _terms(
@@ -126,15 +127,27 @@ def _terms(
     return [times(p, lax.index_in_dim(weights, i, keepdims=False)) for i, p in enumerate(parts)]
 
 
-def spares_padding(form: Form) -> bool:
-    """Whether there is padding, and the terms are few enough to do without a padded copy."""
-    return form.taps * form.in_channels <= MASKED_TERMS and not form.plain
+def masked_rows(form: Form) -> int:
+    """How many taps along the first axis one loop of masked loads adds up, 0 if none."""
+    return min(form.kernel[0], MASKED_TERMS * form.kernel[0] // form.taps)
 
 
 def masks(form: Form) -> bool:
-    """Whether the padding is read by masked loads."""
-    few = form.out_channels <= (MASKED_OUTPUTS if by_rows(form) else 1)
-    return form.depthwise and few and spares_padding(form) and set(form.strides) == {1}
+    """Whether the padding is read by masked loads.
+
+    With a stride, where it is that of the loop around the innermost: of rows, or else of columns.
+    """
+    if form.plain or not form.depthwise:
+        return False
+    rows, at_once = by_rows(form), masked_rows(form)
+    passes = -(-form.kernel[0] // at_once) if at_once else math.inf
+    around = form.strides[-2:-1] if rows else form.strides[-1:]
+    if set(form.strides) == {1}:
+        few = passes == 1
+    else:
+        few = passes <= (1 if rows else MASKED_PASSES)
+        few = few and around == (MASKED_STRIDE,) == (max(form.strides),)
+    return few and form.out_channels <= (MASKED_OUTPUTS if rows else 1)
 
 
 def columns_apart(form: Form) -> bool:
@@ -233,77 +246,31 @@ def _by_channel(x: Array, form: Form) -> Array:
 
 def _last(x: Array, w: Array, form: Form) -> Array:
     """Channels last: x as (N, *S, C, G), y as (N, *S_out, O, G); the lanes are the groups."""
-    w = jnp.swapaxes(w, -1, -2)
-    size = math.prod(form.x_shape) * form.dtype.itemsize
     if masks(form):
-
-        def sums(x: Array, w: Array) -> Array:
-            return add_up(_terms(x, w, form, 1, 1 + form.ndim, masked_window), MASKED_CHAINS)
-
-        y = _summed(sums, _by_channel(x, form), w, form)
-    elif size >= LARGE and spares_padding(form) and max(form.strides) > 1:
-        y = _edges_apart(x, w, form)
-    else:
-        y = _box(x, w, form, (0,) * form.ndim, form.out_spatial)
-    y = y.reshape(*form.y_shape[:-1], form.out_channels, form.groups)
+        return _masked(x, w.reshape(form.taps, -1), form)
+    x, w = _by_channel(pad_input(x, form), form), jnp.swapaxes(w, -1, -2)
+    y = _summed(lambda x, w: _total(x, w, form, 1, 1 + form.ndim), x, w, form)
     return jnp.swapaxes(y, -1, -2).reshape(form.y_shape)
 
 
-def _box(x: Array, w: Array, form: Form, low: tuple[int, ...], high: tuple[int, ...]) -> Array:
-    """The outputs from `low` up to `high`, (N, *S_out, O*G), from the part of x that they see."""
-    part, padding = [slice(None)], []
-    for a, b, n, (lo, _), k, d, s in zip(
-        low,
-        high,
-        form.spatial,
-        form.padding,
-        form.kernel,
-        form.dilation,
-        form.strides,
-        strict=True,
-    ):
-        begin, end = a * s - lo, (b - 1) * s - lo + (k - 1) * d + 1
-        padding.append((max(0, -begin), max(0, end - n), 0))
-        kept = slice(min(max(0, begin), n), max(0, min(n, end)))
-        if kept.stop <= kept.start:  # nothing but padding
-            kept, padding[-1] = slice(0, 1), (-1, end - begin, 0)
-        part.append(kept)
-    x = _by_channel(pad_positions(x[tuple(part)], padding, form.layout), form)
-    size = tuple(b - a for a, b in zip(low, high, strict=True))
-    box = dataclasses.replace(form, out_spatial=size)
-    y = _summed(lambda x, w: _total(x, w, box, 1, 1 + form.ndim), x, w, box)
-    return y.reshape(*y.shape[: 1 + form.ndim], -1)
+def _masked(x: Array, w: Array, form: Form) -> Array:
+    """One output a group: the sum over all taps of masked windows, some at a time."""
+    numbered = list(enumerate(np.ndindex(*form.kernel)))
+    most = masked_rows(form) * form.taps // form.kernel[0]
 
+    def sums(first: int, x: Array, w: Array, *y: Array) -> Array:
+        terms = [
+            times(masked_window(x, tap, form, 1), lax.index_in_dim(w, i, keepdims=False))
+            for i, tap in numbered[first : first + most]
+        ]
+        return add_up([*terms, *y], MASKED_CHAINS)
 
-def _edges_apart(x: Array, w: Array, form: Form) -> Array:
-    """The outputs that see no padding from x as it is; then the edges, written over zeros."""
-    low, high = [], []
-    for out, n, (lo, _), k, d, s in zip(
-        form.out_spatial,
-        form.spatial,
-        form.padding,
-        form.kernel,
-        form.dilation,
-        form.strides,
-        strict=True,
-    ):
-        low.append(min(out, max(0, -(-lo // s))))
-        high.append(min(out, max(low[-1], (n + lo - (k - 1) * d - 1) // s + 1)))
-    if any(a >= b for a, b in zip(low, high, strict=True)):
-        return _box(x, w, form, (0,) * form.ndim, form.out_spatial)
-    y = _box(x, w, form, tuple(low), tuple(high))
-    around = [(a, out - b, 0) for a, b, out in zip(low, high, form.out_spatial, strict=True)]
-    # Not as rows: a sum fused into this would ask of each number which channel it is.
-    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *around, (0, 0, 0)])
-    begin, end = [0] * form.ndim, list(form.out_spatial)
-    for i in range(form.ndim):
-        for a, b in ((0, low[i]), (high[i], form.out_spatial[i])):
-            if a < b:
-                begin[i], end[i] = a, b
-                edge = _box(x, w, form, tuple(begin), tuple(end))
-                y = lax.dynamic_update_slice(y, edge, (0, *begin, 0))
-        begin[i], end[i] = low[i], high[i]
-    return y
+    if most == form.taps:
+        return sums(0, x, w)
+    y: list[Array] = []
+    for first in range(0, form.taps, most):
+        y = [_compat.apart(functools.partial(sums, first), x, w, *y)]
+    return y[0]
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
