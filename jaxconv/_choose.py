@@ -27,7 +27,7 @@ from jaxconv._spec import ConvSpec
 # How long another method may take, by estimate, in lax's place: estimates err, and lax is the norm.
 # Less, if the other rounds differently; more, where lax has no fast path and may take a hundred
 # times as long as its like.
-MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.9, 0.8, 1.5
+MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.95, 0.85, 1.5
 # Multiply-adds from which on a method that rounds differently is considered: zeros that are no
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
@@ -143,7 +143,8 @@ def risky(form: Form) -> bool:
         return form.groups * form.examples > 1 or form.ndim > 2 or dilated
     name, *more = category(form).split("-")
     narrow_groups = form.groups > 1 and form.in_channels <= NARROW
-    return narrow_groups or name in ("small", "thin", "volume") or "dilated" in more
+    slow = ("small", "thin", "volume", "pointwise")
+    return narrow_groups or name in slow or "dilated" in more
 
 
 def margin(method: Method, form: Form) -> float:

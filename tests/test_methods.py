@@ -488,8 +488,7 @@ def test_methods_chosen_for_known_layers():
         assert transposed["weight gradient"] != "lax"
     pointwise = step_methods((8, 56, 56, 256), (1, 1, 256, 64))
     assert pointwise["weight gradient"] != "lax"
-    if jax.__version_info__ < (0, 12):  # from there on lax's own is as fast, channels last
-        assert pointwise["forward"] != "lax"
+    assert pointwise["forward"] == "pointwise"
 
 
 @pytest.mark.parametrize(
@@ -501,13 +500,15 @@ def test_methods_chosen_for_known_layers():
         ("weight", (2, 1, 16, 16, (8, 8, 8), (3, 3, 3)), True),
         ("forward", (2, 16, 4, 4, (28, 28), (3, 3)), True),
         ("forward", (2, 1, 2, 8, (28, 28), (3, 3)), True),  # a small sum
+        ("forward", (2, 1, 64, 64, (28, 28), (1, 1)), True),  # a product, if it is written as one
     ],
 )
 def test_where_lax_may_lose_its_fast_path(kind, case, expected):
     """There another method is taken though it is estimated slower, elsewhere only if faster."""
     *numbers, size, kernel = case
     ones = (1,) * len(size)
-    form = form_of(kind, "last", *numbers, size, kernel, ones, ((1, 1),) * len(size), ones, ones)
+    padding = tuple((k // 2, k // 2) for k in kernel)
+    form = form_of(kind, "last", *numbers, size, kernel, ones, padding, ones, ones)
     assert risky(form) == expected
     assert margin(METHODS["lax"], form) == 1
     other = next(m for m in METHODS.values() if m.exact and m.name != "lax")

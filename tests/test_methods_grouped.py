@@ -456,7 +456,7 @@ def test_refusals():
     assert channel_blocks.METHOD.supports(dilated) == "takes no dilated input"
     around = ((5, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     few = make((1, 8, 1, 1, *around), "forward", "last")
-    reason = "takes 15 to 125 products at a time, here 9 to 9"
+    reason = "takes 15 to 121 products at a time, here 9 to 9"
     assert channel_blocks.METHOD.supports(few) == reason
     short = make((1, 8, 2, 2, (5, 3), *around[1:]), "forward", "last")
     assert channel_blocks.METHOD.supports(short) == "takes rows of at least 4 positions, here 3"

@@ -50,7 +50,7 @@ NOTES = {
     "channel_blocks": Note(
         "shifted-slices", "The same sum, of eight output channels along a row and then of the next eight.",
         "$G P K C O$ multiply-adds in vectors, whose weights stay in registers or the first cache; a copy of the input and of the output, and a pass over the output for every few input channels.",
-        "Depthwise kernels of 15 to 125 taps with channels last, as in ConvNeXt; groups of up to some 40 channels, as in ResNeXt; few channels without groups.",
+        "Depthwise kernels of 15 to 121 taps with channels last, as in ConvNeXt; groups of up to some 40 channels, as in ResNeXt; few channels without groups.",
     ),
     "shift_weight": Note(
         "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",
@@ -141,6 +141,11 @@ NOTES = {
         "volume", "Three slices, a kernel two deep: two images of two channels each.",
         "Those of a 2-D convolution of $k_D C$ channels, after the input is copied $k_D$ times.",
         "Three dimensions: XLA's own 3-D convolution is far from its 2-D one.",
+    ),
+    "flatten": Note(
+        "volume", "Were the kernel one position wide and high, each slice could be one row.",
+        "Those of the 2-D convolution, and no copy.",
+        "Kernels of kD×1×1, the second half of the (2+1)-D blocks of video networks.",
     ),
     "expand": Note(
         "expand", "Above: one product of each window is not with a zero. Below: only those.",

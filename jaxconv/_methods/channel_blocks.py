@@ -36,7 +36,7 @@ from jaxconv._methods.shifts import place
 BLOCK, CHAINS = 8, 2
 # Terms of one loop. Of fewer XLA unrolls the loop over a block, which is then not vectorised; past
 # 128 arrays that are read its compiler gives up on vectors too.
-FEWEST_TERMS, MOST_TERMS = 15, 125
+FEWEST_TERMS, MOST_TERMS = 15, 121
 # Terms whose weights fit the registers: so many a part of several input channels should have, and
 # may have so that there are no more than MOST_PARTS, since each is compiled by itself.
 PART_TERMS, MOST_PART_TERMS, MOST_PARTS = 27, 50, 8

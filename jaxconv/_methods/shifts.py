@@ -50,8 +50,10 @@ CACHED, PAIR, MOST_BYTES = 24 << 10, 2, 32 << 10
 MANY_TAPS, SHORT = 31, 7
 # How often a number of a strided row is read, so that bringing its columns apart pays.
 READS = 6.5
-# Independent partial sums of masked loads with channels last, where two were fastest.
-MASKED_CHAINS = 2
+# Independent partial sums of masked loads by channels and by rows, of many terms and of fewer. Of
+# other numbers, as of one or three by channels, XLA's compiler often makes no vectors: why was not
+# found.
+MASKED_CHAINS, FEW_MASKED_CHAINS, MANY = (5, 4), (2, 1), 7
 # Channels of a group: of more, products are faster.
 MOST_CHANNELS = 16
 # Channels of a 1x1 kernel without groups: of more, a product is.
@@ -137,17 +139,23 @@ def masks(form: Form) -> bool:
 
     With a stride, where it is that of the loop around the innermost: of rows, or else of columns.
     """
-    if form.plain or not form.depthwise:
-        return False
     rows, at_once = by_rows(form), masked_rows(form)
-    passes = -(-form.kernel[0] // at_once) if at_once else math.inf
+    if form.plain or not form.depthwise or at_once == 0:
+        return False
+    if form.out_channels > (MASKED_OUTPUTS if rows else 1):
+        return False
+    passes, stride = -(-form.kernel[0] // at_once), max(form.strides)
+    if stride == 1:
+        return passes == 1
     around = form.strides[-2:-1] if rows else form.strides[-1:]
-    if set(form.strides) == {1}:
-        few = passes == 1
-    else:
-        few = passes <= (1 if rows else MASKED_PASSES)
-        few = few and around == (MASKED_STRIDE,) == (max(form.strides),)
-    return few and form.out_channels <= (MASKED_OUTPUTS if rows else 1)
+    return around == (stride,) == (MASKED_STRIDE,) and passes <= (1 if rows else MASKED_PASSES)
+
+
+def masked_chains(form: Form) -> int:
+    """In how many partial sums masked loads are added up; along a single row in one."""
+    rows = by_rows(form)
+    many = masked_rows(form) * form.taps // form.kernel[0] >= MANY and not (rows and form.ndim == 1)
+    return (MASKED_CHAINS if many else FEW_MASKED_CHAINS)[rows]
 
 
 def columns_apart(form: Form) -> bool:
@@ -228,7 +236,7 @@ def _first(x: Array, w: Array, form: Form) -> Array:
 
     def sums(x: Array, w: Array) -> Array:
         if masks(form):
-            return add_up(_terms(x, w, form, 3, 2, masked_window))
+            return add_up(_terms(x, w, form, 3, 2, masked_window), masked_chains(form))
         x = pad_rows(x, form, 3)
         if columns_apart(form):
             return add_up(_terms(columns(x, form.strides[-1]), w, form, 3, 2, column_window))
@@ -263,7 +271,7 @@ def _masked(x: Array, w: Array, form: Form) -> Array:
             times(masked_window(x, tap, form, 1), lax.index_in_dim(w, i, keepdims=False))
             for i, tap in numbered[first : first + most]
         ]
-        return add_up([*terms, *y], MASKED_CHAINS)
+        return add_up([*terms, *y], masked_chains(form))
 
     if most == form.taps:
         return sums(0, x, w)

@@ -44,6 +44,9 @@ CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
 # The part of the layers of some kinds that read few channels, or write few: images, audio, maps;
 # and that of 1x1 layers which see a single position, as those that weigh channels do.
 FEW, SINGLE = 0.3, 0.15
+# Frames of a video, and the part of the layers in three dimensions that have so many, of larger
+# images.
+FRAMES, VIDEO = (4, 8, 16), 0.5
 
 
 class Layer(NamedTuple):
@@ -156,7 +159,7 @@ def _draw(rng: random.Random) -> Layer:
         stride = rng.choice((1, 1, 2))
     elif kind == "grouped":
         ndim = rng.choice((1, 2, 2, 2))
-        groups = rng.choice((2, 4, 8, 16, 32))
+        groups = rng.choice((2, 4, 8, 16, 32, 64))
         c_in = c_out = groups * rng.choice((2, 4, 8, 16, 32, 64))
         k, stride = rng.choice((3, 7, 15, 64) if ndim == 1 else (3, 3, 3, 5)), rng.choice((1, 1, 2))
     elif kind == "1d":
@@ -182,6 +185,9 @@ def _draw(rng: random.Random) -> Layer:
         pad = k - 1 - int(k > 2)
     layout, batch = rng.choice(("last", "first")), rng.choice((1, 1, 2, 4, 8, 16))
     size, kernel = (side,) * ndim, (k,) * ndim
+    if ndim == 3 and rng.random() < VIDEO:
+        side = rng.choice((7, 14, 28, 56))
+        size = (rng.choice(FRAMES), side, side)
     if kind == "line":
         along = rng.randrange(ndim)
         kernel = tuple(k if dim == along else 1 for dim in range(ndim))
