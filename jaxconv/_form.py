@@ -175,14 +175,6 @@ def pad_positions(x: Array, edges: Sequence[tuple[int, int, int]], layout: str) 
     return rows.reshape(*rows.shape[:-1], size + lo + hi, *behind)
 
 
-def positions_as(x: Array, sizes: Sequence[int], layout: str) -> Array:
-    """x (N, *S, C) as (N, *sizes, C); a transpose to `layout` beside either end cancels."""
-    if layout == "last":
-        return x.reshape(x.shape[0], *sizes, x.shape[-1])
-    x = jnp.moveaxis(x, -1, 1)
-    return jnp.moveaxis(x.reshape(*x.shape[:2], *sizes), 1, -1)
-
-
 def window(x: Array, tap: Sequence[int], form: Form, at: int = 1) -> Array:
     """What the kernel position `tap` sees of the padded x, whose spatial axes begin at `at`."""
     start, limit, strides = [0] * x.ndim, list(x.shape), [1] * x.ndim

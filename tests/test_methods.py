@@ -390,11 +390,13 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 def step_methods(x, w, stride=1, groups=1, pad="SAME"):
     """The methods chosen for forward, weight gradient and input gradient."""
+    numbers = NHWC if len(x) == 4 else ("NDHWC", "DHWIO", "NDHWC")
+    strides = (stride,) * (len(x) - 2)
 
     def step(x, w):
         def loss(x, w):
             y = lax.conv_general_dilated(
-                x, w, (stride, stride), pad, dimension_numbers=NHWC, feature_group_count=groups
+                x, w, strides, pad, dimension_numbers=numbers, feature_group_count=groups
             )
             return (y**2).sum()
 
@@ -478,6 +480,32 @@ def test_no_product_for_all_pixels_where_few_outputs_are_kept():
     assert step_methods((8, 7, 7, 512), (7, 7, 512, 128), pad="VALID")["forward"] != "scatter"
 
 
+def test_flatten_takes_only_dimensions_that_are_used_as_they_are():
+    """Left over input would change places with the next row's: the window of a weight form may."""
+    x, w = (1, 5, 6, 7, 2), (3, 6, 5, 2, 3)
+    arguments = {"window_strides": (1, 1, 3), "padding": "VALID"}
+    arguments["dimension_numbers"] = ("NDHWC", "DHWIO", "NDHWC")
+    rng = np.random.default_rng(0)
+    lhs, rhs = (jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in (x, w))
+    want = lax.conv_general_dilated(lhs, rhs, **arguments)
+    got = jaxconv.conv_general_dilated(lhs, rhs, **arguments)
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    with pytest.raises(NotImplementedError, match="'flatten' takes two neighbouring dimensions"):
+        jaxconv.conv_general_dilated(lhs, rhs, **arguments, method="flatten")
+
+    def reason(size, kernel, strides, padding):
+        ones = (1,) * len(size)
+        numbers = (2, 1, 16, 16, size, kernel, strides, padding, ones, ones)
+        return refusal(METHODS["flatten"], form_of("forward", "last", *numbers))
+
+    zero, one = (0, 0), (1, 1)
+    assert reason((4, 5, 6), (3, 1, 1), (1, 1, 1), (one, zero, zero)) is None
+    assert reason((4, 5), (3, 1), (1, 1), (one, zero)) == "takes three dimensions"
+    assert reason((4, 5, 6), (1, 1, 1), (1, 1, 1), (zero,) * 3) == "takes more than one tap"
+    for strides, padding in (((1, 1, 2), (one, zero, zero)), ((1, 1, 1), (one, zero, one))):
+        assert "used as they are" in reason((4, 5, 6), (3, 1, 1), strides, padding)
+
+
 def test_methods_chosen_for_known_layers():
     depthwise = step_methods((8, 56, 56, 144), (3, 3, 1, 144), groups=144)
     assert "lax" not in depthwise.values()
@@ -489,6 +517,8 @@ def test_methods_chosen_for_known_layers():
     pointwise = step_methods((8, 56, 56, 256), (1, 1, 256, 64))
     assert pointwise["weight gradient"] != "lax"
     assert pointwise["forward"] == "pointwise"
+    video = step_methods((2, 8, 28, 28, 64), (3, 1, 1, 64, 64))
+    assert "lax" not in video.values() and video["forward"] == "flatten"
 
 
 @pytest.mark.parametrize(

@@ -170,19 +170,17 @@ STRIDES_MASKED = {
 
 @pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("case", STRIDES_MASKED)
-def test_padding_of_strided_layers_is_masked(case, layout):
-    """Nothing is copied: one loop in the program, and not one that pads before."""
+def test_padding_of_strided_layers_is_masked_where_that_pays(case, layout):
+    """Nothing is copied then: one loop in the program, and none before it that pads."""
     size, strides, masked = STRIDES_MASKED[case]
     ones = (1,) * len(size)
     kernel = tuple(3 if s > 1 or n > 3 else 1 for n, s in zip(size, strides, strict=True))
     padding = tuple((k // 2, k // 2) for k in kernel)
     form = make((2, 24, 1, 1, size, kernel, strides, padding, ones), "forward", layout, np.float32)
     assert shifts.masks(form) == (layout in masked)
-    a, b = operands(form)
-    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
-    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
-    if layout == "last":
-        assert (loops_of(form) == 1) == (layout in masked)
+    same_as_reference(form)
+    loops = loops_of(form)
+    assert loops == 1 if layout in masked else loops > 1
 
 
 @pytest.mark.parametrize(
@@ -193,39 +191,75 @@ def test_padding_of_strided_layers_is_masked(case, layout):
         ((5, 5), "first", 0),
         ((11, 3), "last", 4),
         ((15,), "last", 2),
+        ((3, 3, 2), "last", 3),
     ],
 )
 def test_many_taps_of_strided_layers_are_masked_some_at_a_time(kernel, layout, loops):
     """Of more in one loop XLA makes no vectors."""
     n = len(kernel)
     padding = tuple((k // 2, (k - 1) // 2) for k in kernel)
-    case = (2, 24, 1, 1, (17, 15)[:n], kernel, (2,) * n, padding, (1,) * n)
+    case = (2, 24, 1, 1, (17, 15, 6)[:n], kernel, (2,) * n, padding, (1,) * n)
     form = make(case, "forward", layout, np.float32)
     assert shifts.masks(form) == (loops > 0)
-    a, b = operands(form)
-    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
-    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    same_as_reference(form)
     if loops:
         assert loops_of(form) == loops
 
 
+@pytest.mark.parametrize("kernel, loops", [((5, 5), 5), ((4, 5), 4), ((7, 7), 0), ((4, 4), 0)])
+def test_rows_of_five_taps_are_masked_a_row_at_a_time(kernel, loops):
+    """At stride 1, channels last; longer rows are not vectorised."""
+    padding = tuple((k // 2, (k - 1) // 2) for k in kernel)
+    case = (2, 24, 1, 1, (9, 8), kernel, (1, 1), padding, (1, 1))
+    form = make(case, "forward", "last", np.float32)
+    assert shifts.masks(form) == (loops > 0)
+    assert not shifts.masks(make(case, "forward", "first", np.float32))
+    same_as_reference(form)
+    if loops:
+        assert loops_of(form) == loops
+
+
+def same_as_reference(form):
+    a, b = operands(form)
+    got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+
+
 def loops_of(form):
-    """How many loops the program of a forward form by `shifts` has, which lies as the form does."""
-    a, b = map(jnp.asarray, operands(form))
-    program = jax.jit(lambda x, w: shifts.forward(x, w, form)).lower(a, b).compile().as_text()
-    return program.count(" fusion(")
+    """How many loops the program of `shifts` has, for arrays that lie as the form says."""
+    first = form.layout == "first"
+
+    def run(x, w):
+        y = shifts.forward(jnp.moveaxis(x, 1, -1) if first else x, w, form)
+        return jnp.moveaxis(y, -1, 1) if first else y
+
+    x, w = map(jnp.asarray, operands(form))
+    x = jnp.moveaxis(x, -1, 1) if first else x
+    return jax.jit(run).lower(x, w).compile().as_text().count(" fusion(")
 
 
-def test_taps_of_uneven_padding_are_masked_each_by_itself():
+@pytest.mark.parametrize("dilation", [(1, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize(
+    "padding",
+    [((1, 0), (0, 1)), ((2, 2), (2, 2)), ((0, 3), (1, 1)), ((1, -1), (0, 2)), ((5, 4), (6, 7))],
+)
+def test_taps_of_uneven_padding_are_masked_each_by_itself(padding, dilation):
     """Two taps with the same `lax.pad` would share it, and XLA make a copy of it."""
-    for padding in [((1, 0), (0, 1)), ((2, 2), (2, 2)), ((0, 3), (1, 1)), ((1, -1), (0, 2))]:
-        case = (1, 24, 1, 1, (9, 10), (3, 3), (2, 2), padding, (1, 1))
-        form = make(case, "forward", "last", np.float32)
-        assert shifts.masks(form)
-        a, b = operands(form)
-        got, want = compute(shifts.METHOD, form, a, b), reference(a, b, form)
-        np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
-        assert loops_of(form) == 1
+    case = (1, 24, 1, 1, (9, 10), (3, 3), (2, 2), padding, dilation)
+    form = make(case, "forward", "last", np.float32)
+    assert shifts.masks(form)
+    same_as_reference(form)
+    assert loops_of(form) == 1
+
+
+def test_outputs_of_a_strided_group_are_masked_only_if_few():
+    """Two by rows; of more, columns are brought apart for all of them."""
+    for outputs in (1, 2, 3):
+        case = (1, 8, 1, outputs, (9, 11), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1))
+        form = make(case, "forward", "first", np.float32)
+        assert shifts.masks(form) == (outputs <= 2)
+        assert shifts.columns_apart(form) == (outputs == 3)
+        same_as_reference(form)
 
 
 @pytest.mark.parametrize(
@@ -458,6 +492,10 @@ def test_refusals():
     few = make((1, 8, 1, 1, *around), "forward", "last")
     reason = "takes 15 to 121 products at a time, here 9 to 9"
     assert channel_blocks.METHOD.supports(few) == reason
+    for kernel, taken in (((11, 11), True), ((5, 5, 5), False)):  # past 121 there are no vectors
+        n = len(kernel)
+        many = (1, 8, 1, 1, (11,) * n, kernel, (1,) * n, ((5, 5),) * n, (1,) * n)
+        assert (channel_blocks.METHOD.supports(make(many, "forward", "last")) is None) == taken
     short = make((1, 8, 2, 2, (5, 3), *around[1:]), "forward", "last")
     assert channel_blocks.METHOD.supports(short) == "takes rows of at least 4 positions, here 3"
     single = make(

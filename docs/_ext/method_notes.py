@@ -38,8 +38,8 @@ NOTES = {
         "Kernels of hundreds of taps, and images convolved with images.",
     ),
     "shifts": Note(
-        "shifted-slices", "All taps in one loop: XLA fuses the sum.",
-        "$G P K C O$ multiply-adds in vectors, and one pass over the input (for many channels a group, a few over the output).",
+        "shifted-slices", "All taps in one loop, or a few to a loop: XLA fuses the sum.",
+        "$G P K C O$ multiply-adds in vectors, and one pass over the input (for many channels a group, or many taps with a stride, a few over the output).",
         "Groups of up to 16 channels, and first layers with few channels, where a matrix product has nothing to work on.",
     ),
     "depthwise": Note(

@@ -62,8 +62,6 @@ COEFFICIENTS: dict[str, tuple[float, ...]] = {
     "extra_row/forward/last/pointwise-one": (5.044e-05, 1.747e-11, 3.031e-10, 5.259e-10, 0, 1.337e-09, 0),
     "extra_row/forward/last/slim": (0.0001951, 9.463e-13, 8.559e-11, 0, 2.364e-09, 4.522e-09, 1.255e-09),
     "extra_row/forward/last/slim-serial": (0.000147, 4.674e-12, 2.078e-10, 7.863e-11, 8.013e-11, 1.508e-09, 0),
-    "flatten/forward/first/line": (0, 2.705e-12, 1.47e-10, 1.863e-10, 1.883e-09, 0, 1.876e-09),
-    "flatten/forward/last/line": (0, 2.705e-12, 1.47e-10, 1.863e-10, 1.883e-09, 0, 1.876e-09),
     "group_blocks/forward/first/few": (0, 0, 1.871e-10, 0, 2.353e-09, 3.172e-08, 8.227e-10),
     "group_blocks/forward/first/few-dilated": (0, 3.577e-11, 2.475e-10, 0, 2.972e-09, 3.846e-09, 3.647e-10),
     "group_blocks/forward/first/few-strided": (3.073e-05, 3.701e-11, 0, 4.501e-11, 2.869e-12, 1.579e-08, 1.911e-09),

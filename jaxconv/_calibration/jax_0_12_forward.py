@@ -68,8 +68,6 @@ COEFFICIENTS: dict[str, tuple[float, ...]] = {
     "extra_row/forward/last/slim": (0.0006757, 5.502e-12, 0, 0, 1.329e-09, 0, 3.796e-10),
     "extra_row/forward/last/slim-serial": (0.0001224, 6.096e-12, 1.919e-10, 3.668e-11, 1.304e-10, 1.466e-09, 0),
     "extra_row/forward/last/small": (8.786e-05, 2.006e-12, 0, 1.597e-11, 5.246e-09, 7.994e-09, 3.579e-10),
-    "flatten/forward/first/line": (0.0009927, 9.242e-13, 0, 2.821e-10, 1.738e-09, 1.151e-08, 0),
-    "flatten/forward/last/line": (0.0009927, 9.242e-13, 0, 2.821e-10, 1.738e-09, 1.151e-08, 0),
     "group_blocks/forward/first/few": (0.0001112, 1.567e-11, 7.223e-13, 1.298e-10, 2.054e-09, 1.267e-08, 0),
     "group_blocks/forward/first/few-dilated": (0.0007743, 1.853e-13, 2.384e-10, 0, 1.01e-09, 2.639e-09, 2.55e-10),
     "group_blocks/forward/first/few-strided": (0.0005322, 2.457e-12, 2.421e-10, 0, 1.26e-10, 2.244e-09, 2.418e-10),

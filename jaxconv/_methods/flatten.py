@@ -13,23 +13,30 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax.numpy as jnp
 from jax import Array
 
-from jaxconv._form import Form, positions_as
+from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
 
 
-def pair(form: Form) -> int | None:
-    """The first of two neighbouring dimensions along which `form` does nothing, of three."""
-    attributes = zip(form.kernel, form.strides, form.padding, form.lhs_dilation, strict=True)
-    idle = [a == (1, 1, (0, 0), 1) for a in attributes]
+def idle_pair(form: Form) -> int | None:
+    """The first of two neighbouring dimensions along which each output sees its own input alone."""
+    attributes = (form.kernel, form.strides, form.padding, form.lhs_dilation)
+    sizes = zip(form.spatial, form.out_spatial, strict=True)
+    idle = [
+        does == (1, 1, (0, 0), 1) and n == out
+        for does, (n, out) in zip(zip(*attributes, strict=True), sizes, strict=True)
+    ]
     return next((i for i in range(form.ndim - 1) if idle[i] and idle[i + 1]), None)
 
 
 def flat(form: Form) -> Form:
     """The convolution with the two dimensions as one."""
-    first = pair(form) or 0
+    first = idle_pair(form)
+    if first is None:
+        raise ValueError(str(supports(form)))
 
     def product(sizes: tuple[int, ...]) -> tuple[int, ...]:
         return (*sizes[:first], math.prod(sizes[first : first + 2]), *sizes[first + 2 :])
@@ -44,6 +51,14 @@ def flat(form: Form) -> Form:
         out_spatial=product(form.out_spatial),
         **{name: without(getattr(form, name)) for name in kept},
     )
+
+
+def positions_as(x: Array, sizes: tuple[int, ...], layout: str) -> Array:
+    """x (N, *S, C) with its positions as `sizes`, reshaped as it lies in memory."""
+    if layout == "last":
+        return x.reshape(x.shape[0], *sizes, x.shape[-1])
+    x = jnp.moveaxis(x, -1, 1)
+    return jnp.moveaxis(x.reshape(*x.shape[:2], *sizes), 1, -1)
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
@@ -63,13 +78,13 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def supports(form: Form) -> str | None:
-    """Three dimensions, two neighbours of which have one tap each and no stride or padding."""
+    """Three dimensions, in two neighbours of which each output sees its own input alone."""
     if form.ndim != 3:
         return "takes three dimensions"
     if form.taps == 1:
         return "takes more than one tap"
-    if pair(form) is None:
-        return "takes two neighbouring dimensions of one tap, without stride, padding or dilation"
+    if idle_pair(form) is None:
+        return "takes two neighbouring dimensions with one tap, used as they are"
     return None
 
 
@@ -80,9 +95,10 @@ def cost(form: Form) -> float:
 
 METHOD = Method(
     "flatten",
-    "two dimensions along which the kernel does nothing as one",
+    "two dimensions along which the kernel has one tap, as one",
     supports,
     forward,
     weight,
     cost,
+    linear=False,
 )

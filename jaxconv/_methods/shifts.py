@@ -10,8 +10,9 @@ groups; few groups, and weights too many for the cache, whose lanes are a row of
 
 Zero padding costs a copy of the input, and a large new array costs more in page faults than in
 traffic. It is avoided where that pays: each of a few taps of a depthwise kernel reads through its
-own `lax.pad`, which compiles to masked loads. A row that many taps read with a stride is brought
-apart first (`_columns`).
+own `lax.pad`, which compiles to masked loads. Channels last, some kernels of more taps are summed
+so too, a few taps to a loop. A row that many taps read with a stride is brought apart first
+(`_columns`).
 
 Source: the definition; for the shape of the loop, J. Zhang, F. Franchetti, T. M. Low, "High
 performance zero-memory overhead direct convolutions", ICML 2018, section 4.
@@ -50,9 +51,9 @@ CACHED, PAIR, MOST_BYTES = 24 << 10, 2, 32 << 10
 MANY_TAPS, SHORT = 31, 7
 # How often a number of a strided row is read, so that bringing its columns apart pays.
 READS = 6.5
-# Independent partial sums of masked loads by channels and by rows, of many terms and of fewer. Of
-# other numbers, as of one or three by channels, XLA's compiler often makes no vectors: why was not
-# found.
+# Independent partial sums of masked loads by channels and by rows, of many terms and of fewer, as
+# measured (docs/xla.md). Of one or three by channels, XLA's compiler often makes no vectors; why
+# was not found.
 MASKED_CHAINS, FEW_MASKED_CHAINS, MANY = (5, 4), (2, 1), 7
 # Channels of a group: of more, products are faster.
 MOST_CHANNELS = 16
@@ -61,10 +62,11 @@ MOST_OF_ONE_TAP = 4
 # Not if so few outputs of each of several groups make a product of a few columns. (Of one group,
 # XLA's own products are still faster.)
 FEW_OUTPUTS = 2
-# Masked loads are cheaper than a padded copy up to this many terms, for so many outputs a group by
-# rows (by channels each further output asks anew what is padding), and up to this stride. With it,
-# by channels, y is worth so many passes that each add up so many terms.
-MASKED_TERMS, MASKED_OUTPUTS, MASKED_STRIDE, MASKED_PASSES = 9, 4, 2, 7
+# Masked loads are cheaper than a padded copy up to this many terms; by rows, for so many outputs a
+# group (by channels each further output asks anew what is padding); and with a stride of 2, not of
+# 3. By channels, a kernel of more terms is taken so many at a time, in up to so many passes over y;
+# at stride 1 if there are no more than so many in one.
+MASKED_TERMS, MASKED_OUTPUTS, MASKED_STRIDE, MASKED_PASSES, MASKED_ROW = 9, 4, 2, 7, 5
 # Channels last, up to this many output channels a transpose to channels first is worth its time.
 # Of a depthwise kernel with few taps, only for so many.
 FEW, FEW_OF_FEW_TAPS, FEW_TAPS = 16, 2, 16
@@ -98,8 +100,8 @@ def pad_rows(x: Array, form: Form, at: int) -> Array:
 def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
     """What `window` gives, of an x that is not padded: the loop asks what is inside.
 
-    No smaller than x before the stride, so that no two taps have the same padding: XLA would make a
-    padded copy for both.
+    XLA pads first and crops afterwards. Before the stride this is no smaller than x, so that what
+    is padded differs from tap to tap: two with the same would share one copy.
     """
     config, reach, strides = [(0, 0, 0)] * x.ndim, list(x.shape), [1] * x.ndim
     places = zip(tap, form.dilation, form.out_spatial, form.strides, form.padding, strict=True)
@@ -129,33 +131,37 @@ def _terms(
     return [times(p, lax.index_in_dim(weights, i, keepdims=False)) for i, p in enumerate(parts)]
 
 
-def masked_rows(form: Form) -> int:
-    """How many taps along the first axis one loop of masked loads adds up, 0 if none."""
-    return min(form.kernel[0], MASKED_TERMS * form.kernel[0] // form.taps)
+def masked_terms(form: Form) -> int:
+    """How many taps one loop of masked loads adds up: whole rows of them, 0 if one is too long."""
+    row = form.taps // form.kernel[0]
+    return min(form.kernel[0], MASKED_TERMS // row) * row
 
 
 def masks(form: Form) -> bool:
     """Whether the padding is read by masked loads.
 
-    With a stride, where it is that of the loop around the innermost: of rows, or else of columns.
+    A stride must be that of the loop just outside the vectors: of the rows where a vector is part
+    of one, else of the columns.
     """
-    rows, at_once = by_rows(form), masked_rows(form)
-    if form.plain or not form.depthwise or at_once == 0:
+    rows, terms, stride = by_rows(form), masked_terms(form), max(form.strides)
+    if form.plain or not form.depthwise or terms == 0:
         return False
-    if form.out_channels > (MASKED_OUTPUTS if rows else 1):
+    if form.out_channels > (MASKED_OUTPUTS // stride if rows else 1):
         return False
-    passes, stride = -(-form.kernel[0] // at_once), max(form.strides)
+    passes = -(-form.taps // terms)
+    if passes > (1 if rows else MASKED_PASSES):
+        return False
     if stride == 1:
-        return passes == 1
+        return passes == 1 or terms <= MASKED_ROW
     around = form.strides[-2:-1] if rows else form.strides[-1:]
-    return around == (stride,) == (MASKED_STRIDE,) and passes <= (1 if rows else MASKED_PASSES)
+    return around == (stride,) == (MASKED_STRIDE,)
 
 
-def masked_chains(form: Form) -> int:
-    """In how many partial sums masked loads are added up; along a single row in one."""
+def masked_sum(terms: list[Array], form: Form) -> Array:
+    """The sum of masked loads, in so many partial sums as are compiled to vectors."""
     rows = by_rows(form)
-    many = masked_rows(form) * form.taps // form.kernel[0] >= MANY and not (rows and form.ndim == 1)
-    return (MASKED_CHAINS if many else FEW_MASKED_CHAINS)[rows]
+    many = len(terms) >= MANY and not (rows and form.ndim == 1)
+    return add_up(terms, (MASKED_CHAINS if many else FEW_MASKED_CHAINS)[rows])
 
 
 def columns_apart(form: Form) -> bool:
@@ -236,7 +242,7 @@ def _first(x: Array, w: Array, form: Form) -> Array:
 
     def sums(x: Array, w: Array) -> Array:
         if masks(form):
-            return add_up(_terms(x, w, form, 3, 2, masked_window), masked_chains(form))
+            return masked_sum(_terms(x, w, form, 3, 2, masked_window), form)
         x = pad_rows(x, form, 3)
         if columns_apart(form):
             return add_up(_terms(columns(x, form.strides[-1]), w, form, 3, 2, column_window))
@@ -263,15 +269,14 @@ def _last(x: Array, w: Array, form: Form) -> Array:
 
 def _masked(x: Array, w: Array, form: Form) -> Array:
     """One output a group: the sum over all taps of masked windows, some at a time."""
-    numbered = list(enumerate(np.ndindex(*form.kernel)))
-    most = masked_rows(form) * form.taps // form.kernel[0]
+    numbered, most = list(enumerate(np.ndindex(*form.kernel))), masked_terms(form)
 
     def sums(first: int, x: Array, w: Array, *y: Array) -> Array:
         terms = [
             times(masked_window(x, tap, form, 1), lax.index_in_dim(w, i, keepdims=False))
             for i, tap in numbered[first : first + most]
         ]
-        return add_up([*terms, *y], masked_chains(form))
+        return masked_sum([*terms, *y], form)
 
     if most == form.taps:
         return sums(0, x, w)

@@ -44,8 +44,7 @@ CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
 # The part of the layers of some kinds that read few channels, or write few: images, audio, maps;
 # and that of 1x1 layers which see a single position, as those that weigh channels do.
 FEW, SINGLE = 0.3, 0.15
-# Frames of a video, and the part of the layers in three dimensions that have so many, of larger
-# images.
+# Frames of a video. This part of the layers in three dimensions has so many, and larger images.
 FRAMES, VIDEO = (4, 8, 16), 0.5
 
 
@@ -185,7 +184,7 @@ def _draw(rng: random.Random) -> Layer:
         pad = k - 1 - int(k > 2)
     layout, batch = rng.choice(("last", "first")), rng.choice((1, 1, 2, 4, 8, 16))
     size, kernel = (side,) * ndim, (k,) * ndim
-    if ndim == 3 and rng.random() < VIDEO:
+    if ndim == 3 and side > 1 and rng.random() < VIDEO:
         side = rng.choice((7, 14, 28, 56))
         size = (rng.choice(FRAMES), side, side)
     if kind == "line":
