@@ -32,6 +32,7 @@ CONVOLUTIONS = [
     (draw(2, 4, 9), draw(6, 4, 3), {"dilation": 2}),
     (draw(1, 32, 6, 6), draw(32, 16, 3, 3), {"groups": 2}),
     (draw(1, 2, 4, 4, 4), draw(3, 2, 3, 3, 3), {}),
+    (draw(1, 2, 6, 4, 5), draw(3, 2, 3, 1, 1), {}),
     (draw(2, 3, 4, 4), draw(3, 2, 4, 4), {"stride": 2, "transposed": True}),
     (draw(2, 3, 1, 4), draw(3, 2, 3, 3), {"transposed": True}),
     (draw(1, 2, 7, 7), draw(3, 2, 3, 3), {"padding": 7, "dilation": 7}),
