@@ -503,7 +503,7 @@ def test_flatten_takes_only_dimensions_that_are_used_as_they_are():
     assert reason((4, 5), (3, 1), (1, 1), (one, zero)) == "takes three dimensions"
     assert reason((4, 5, 6), (1, 1, 1), (1, 1, 1), (zero,) * 3) == "takes more than one tap"
     for strides, padding in (((1, 1, 2), (one, zero, zero)), ((1, 1, 1), (one, zero, one))):
-        assert "used as they are" in reason((4, 5, 6), (3, 1, 1), strides, padding)
+        assert "no stride, no padding" in reason((4, 5, 6), (3, 1, 1), strides, padding)
 
 
 def test_methods_chosen_for_known_layers():

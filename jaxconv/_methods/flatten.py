@@ -84,7 +84,7 @@ def supports(form: Form) -> str | None:
     if form.taps == 1:
         return "takes more than one tap"
     if idle_pair(form) is None:
-        return "takes two neighbouring dimensions with one tap, used as they are"
+        return "takes two neighbouring dimensions of one tap, no stride, no padding, all in use"
     return None
 
 
