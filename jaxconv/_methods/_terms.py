@@ -7,10 +7,13 @@ to trace as lax's primitives do; so these are lax's.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jax import Array, lax
+
+from jaxconv import _compat
 
 # Independent partial sums, so that one addition need not wait for the one before.
 CHAINS = 4
@@ -23,6 +26,17 @@ def add_up(terms: Sequence[Array], chains: int = CHAINS) -> Array:
         pairs = [lax.add(sums[i], sums[i + 1]) for i in range(0, len(sums) - 1, 2)]
         sums = pairs + sums[2 * len(pairs) :]
     return sums[0]
+
+
+def in_passes(sums: Callable[..., Array], parts: Iterable[Any], *arrays: Array) -> Array:
+    """sums(part, *arrays) of all parts, each of which adds to the last one's y: its last argument.
+
+    Apart: in one fusion with what follows, a sum would run in the order of that.
+    """
+    y: list[Array] = []
+    for part in parts:
+        y = [_compat.apart(functools.partial(sums, part), *arrays, *y)]
+    return y[0]
 
 
 def times(a: Array, b: Array | np.ndarray) -> Array:

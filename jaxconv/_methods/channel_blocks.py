@@ -17,7 +17,6 @@ performance zero-memory overhead direct convolutions", ICML 2018, sections 3 and
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -26,16 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv import _compat
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
-from jaxconv._methods._terms import add_up
-from jaxconv._methods.shifts import place
+from jaxconv._methods._terms import add_up, in_passes
+from jaxconv._methods.shifts import pad_rows
 
 # Output channels of a block, and partial sums: one alone waits for each addition to end.
 BLOCK, CHAINS = 8, 2
-# Terms of one loop. Of fewer XLA unrolls the loop over a block, which is then not vectorised; past
-# 128 arrays that are read its compiler gives up on vectors too.
+# Terms of one loop. Of fewer XLA unrolls the loop over a block, which is then not vectorised; of
+# 125 and more its compiler makes no vectors either.
 FEWEST_TERMS, MOST_TERMS = 15, 121
 # Terms whose weights fit the registers: so many a part of several input channels should have, and
 # may have so that there are no more than MOST_PARTS, since each is compiled by itself.
@@ -75,12 +73,8 @@ def _summed(x: Array, w: Array, form: Form, at: int, term: Callable[..., Array])
                 terms.append(term(seen, c, lax.index_in_dim(w, number, 2, keepdims=False)))
         return add_up([*terms, *y], CHAINS)
 
-    x = place(x, form, tuple(lo for lo, _ in form.padding), form.dense_input.spatial, at)
-    y: list[Array] = []
-    for begin, end in itertools.pairwise(cuts(form)):
-        # Apart: in one fusion with what follows, a sum would run in the order of that.
-        y = [_compat.apart(functools.partial(sums, range(begin, end)), x, w, *y)]
-    return y[0]
+    parts = [range(begin, end) for begin, end in itertools.pairwise(cuts(form))]
+    return in_passes(sums, parts, pad_rows(x, form, at), w)
 
 
 def _of_one_group(x: Array, w: Array, form: Form) -> Array:

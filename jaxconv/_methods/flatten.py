@@ -23,11 +23,11 @@ from jaxconv._methods._base import Method
 
 def idle_pair(form: Form) -> int | None:
     """The first of two neighbouring dimensions along which each output sees its own input alone."""
-    attributes = (form.kernel, form.strides, form.padding, form.lhs_dilation)
-    sizes = zip(form.spatial, form.out_spatial, strict=True)
+    attributes = (form.kernel, form.strides, form.lhs_dilation, form.padding)
+    sizes = (form.spatial, form.out_spatial)
     idle = [
-        does == (1, 1, (0, 0), 1) and n == out
-        for does, (n, out) in zip(zip(*attributes, strict=True), sizes, strict=True)
+        k == s == d == 1 and pad == (0, 0) and n == out
+        for k, s, d, pad, n, out in zip(*attributes, *sizes, strict=True)
     ]
     return next((i for i in range(form.ndim - 1) if idle[i] and idle[i + 1]), None)
 

@@ -20,7 +20,6 @@ performance zero-memory overhead direct convolutions", ICML 2018, section 4.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -33,7 +32,7 @@ from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._columns import column_window, columns
 from jaxconv._methods._loop import cut_along, total
-from jaxconv._methods._terms import add_up, times
+from jaxconv._methods._terms import add_up, in_passes, times
 
 # Terms in one fused loop over rows and over channels: what is split into several pays for copies of
 # its parts and for passes over the result; more terms leave the cache or, over rows, the registers
@@ -75,26 +74,20 @@ FEW, FEW_OF_FEW_TAPS, FEW_TAPS = 16, 2, 16
 ROWS_RATE, CHANNELS_RATE, BANDWIDTH, CALL = 20e9, 15e9, 6e9, 5e-5
 
 
-def place(x: Array, form: Form, lo: tuple[int, ...], size: tuple[int, ...], at: int) -> Array:
-    """x in zeros of `size` on its spatial axes (from axis `at`), from `lo` on; crops outside."""
-    for i in range(form.ndim):
-        begin, end = max(0, -lo[i]), min(x.shape[at + i], size[i] - lo[i])
-        x = lax.slice_in_dim(x, begin, max(begin, end), axis=at + i)
-    whole = (*x.shape[:at], *size, *x.shape[at + form.ndim :])
-    if x.shape == whole or x.size == 0:
-        return x if x.shape == whole else jnp.zeros(whole, x.dtype)
-    start = [0] * x.ndim
-    start[at : at + form.ndim] = [max(0, a) for a in lo]
-    return lax.dynamic_update_slice(jnp.zeros(whole, x.dtype), x, start)
-
-
 def pad_rows(x: Array, form: Form, at: int) -> Array:
-    """x padded on its spatial axes, which are its last: copied row by row into zeros.
+    """x padded on its spatial axes (from axis `at`), or cropped: copied row by row into zeros.
 
     XLA compiles `lax.pad` of the innermost axis to a loop that asks at each element.
     """
-    low = tuple(lo for lo, _ in form.padding)
-    return place(x, form, low, form.dense_input.spatial, at)
+    size, start = form.dense_input.spatial, [0] * x.ndim
+    for axis, (n, (lo, _)) in enumerate(zip(size, form.padding, strict=True), at):
+        begin, end = max(0, -lo), min(x.shape[axis], n - lo)
+        x = lax.slice_in_dim(x, begin, max(begin, end), axis=axis)
+        start[axis] = max(0, lo)
+    whole = (*x.shape[:at], *size, *x.shape[at + form.ndim :])
+    if x.shape == whole or x.size == 0:
+        return x if x.shape == whole else jnp.zeros(whole, x.dtype)
+    return lax.dynamic_update_slice(jnp.zeros(whole, x.dtype), x, start)
 
 
 def masked_window(x: Array, tap: tuple[int, ...], form: Form, at: int) -> Array:
@@ -280,10 +273,7 @@ def _masked(x: Array, w: Array, form: Form) -> Array:
 
     if most == form.taps:
         return sums(0, x, w)
-    y: list[Array] = []
-    for first in range(0, form.taps, most):
-        y = [_compat.apart(functools.partial(sums, first), x, w, *y)]
-    return y[0]
+    return in_passes(sums, range(0, form.taps, most), x, w)
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
