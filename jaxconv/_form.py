@@ -52,6 +52,7 @@ class Form:
       out_dtype: of the result.
       precision: lax's.
       examples: how many independent weight gradients there are (1 in forward form).
+      portable: whether the program must hold nothing that cannot be written to a file.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Form:
     out_dtype: np.dtype
     precision: Any = None
     examples: int = 1
+    portable: bool = False
 
     @property
     def ndim(self) -> int:
@@ -249,6 +251,7 @@ def forward_view(spec: ConvSpec) -> View:
         dtype=spec.lhs_dtype,
         out_dtype=spec.out_dtype,
         precision=spec.precision,
+        portable=spec.portable,
     )
     last = spec.ndim + 1
 
@@ -297,6 +300,7 @@ def weight_view(spec: ConvSpec) -> View:
         out_dtype=spec.out_dtype,
         precision=spec.precision,
         examples=examples,
+        portable=spec.portable,
     )
     turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
     form = turned_form(plain) if turned else plain

@@ -36,6 +36,8 @@ class ConvSpec:
       feature_group_count, batch_group_count: at most one of them is over 1.
       precision: as `lax.conv_general_dilated` canonicalises it.
       preferred_element_type: dtype of the result, or None for that of the operands.
+      portable: whether the compiled program is to be kept or taken elsewhere, so that it may hold
+        nothing that cannot be written to a file.
     """
 
     lhs_shape: Shape
@@ -51,9 +53,10 @@ class ConvSpec:
     batch_group_count: int = 1
     precision: Any = None
     preferred_element_type: np.dtype | None = None
+    portable: bool = False
 
     @classmethod
-    def of(cls, lhs: Any, rhs: Any, params: dict[str, Any]) -> ConvSpec:
+    def of(cls, lhs: Any, rhs: Any, params: dict[str, Any], *, portable: bool = False) -> ConvSpec:
         """The spec of a convolution of `lhs` and `rhs` (anything with shape and dtype)."""
         preferred = params["preferred_element_type"]
         return cls(
@@ -70,6 +73,7 @@ class ConvSpec:
             params["batch_group_count"],
             params["precision"],
             None if preferred is None else np.dtype(preferred),
+            portable,
         )
 
     @property

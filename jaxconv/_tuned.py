@@ -74,8 +74,10 @@ def folder() -> Path:
 
 
 def key(spec: ConvSpec) -> str:
-    """A text that names `spec` and nothing else."""
-    return json.dumps(dataclasses.asdict(spec), default=str, sort_keys=True)
+    """A text that names the convolution of `spec`, wherever its program goes, and nothing else."""
+    words = dataclasses.asdict(spec)
+    del words["portable"]
+    return json.dumps(words, default=str, sort_keys=True)
 
 
 def _file(spec: ConvSpec) -> Path:

@@ -77,6 +77,11 @@ NOTES = {
         "One product, $P C O$ multiply-adds; with a stride the used positions are copied first.",
         "Kernels of size 1.",
     ),
+    "onednn": Note(
+        "sliding", "The window where it lies, for a few positions and sixteen channels at a time, in registers.",
+        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back.",
+        "On Linux with x86-64, where jaxlib has it: layers with a stride, groups of eight channels and more, stems, depthwise kernels of small images, and many dense layers.",
+    ),
     "taps": Note(
         "weight-gradient", "Each row of the left matrix is a slice of the signal: nothing is unfolded.",
         "$K$ products of $C \\times P$ by $P \\times O$, $P K C O$ multiply-adds, and a slice a tap.",

@@ -19,6 +19,7 @@ from jax import Array, lax
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, cut, join, total
+from jaxconv._methods._products import product
 from jaxconv._methods._turned import channels_first
 
 MOST_TAPS = 64
@@ -59,15 +60,15 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     y = jnp.moveaxis(y.astype(form.accumulator), -1, 1)
     y = y.reshape(form.batch, form.groups, form.out_channels, -1)
 
-    def product(image: Index, part: Index) -> Array:
+    def of_image(image: Index, part: Index) -> Array:
         begin = part * groups
         xs = cut(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
         ys = cut(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
         patches = _patches(lax.squeeze(xs, (0,)), form, groups)
-        return jnp.einsum("gkp,gop->gko", patches, lax.squeeze(ys, (0,)), precision=form.precision)
+        return product(patches, lax.squeeze(ys, (0,)), form, turn_b=True)
 
     def of_part(part: Index) -> Array:
-        return total(form.batch, lambda image: product(image, part))
+        return total(form.batch, lambda image: of_image(image, part))
 
     w = jnp.moveaxis(join(parts, of_part), 0, 1)  # (K*C, G, O)
     return w.reshape(form.w_shape).astype(form.out_dtype)

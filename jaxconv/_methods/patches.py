@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import of_few_rows, over_rows
+from jaxconv._methods._products import of_few_rows, over_rows, product
 from jaxconv._methods.pointwise import (
     by_images,
     forward_of_images,
@@ -70,12 +70,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         w, patches = jnp.moveaxis(w, (-1, -2), (0, 1)), cut_first(x, form)
         w = w.reshape(form.out_channels, -1)
         if single:
-            y = of_few_rows(patches[..., 0], w, form.precision)
+            y = of_few_rows(patches[..., 0], w, form)
         else:
             y = forward_of_images(patches, w[None], form)
     else:
         patches, w = cut(x, form).reshape(form.positions, -1), w.reshape(-1, form.out_channels)
-        y = jnp.matmul(patches, w, precision=form.precision)
+        y = product(patches, w, form)
     return y.reshape(form.y_shape).astype(form.out_dtype)
 
 
@@ -86,7 +86,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         w = w.reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
     else:
         patches = cut(x, form).reshape(form.positions, -1)
-        w = over_rows(patches, y.reshape(form.positions, -1), form.precision)
+        w = over_rows(patches, y.reshape(form.positions, -1), form)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 

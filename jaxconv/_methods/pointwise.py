@@ -6,7 +6,7 @@ positions that are used are cut out first.
 Channels first stays so: a product for each image, of which the weight is the same. Written with one
 weight for all, XLA multiplies it by the whole batch at once and moves the batch to the front again,
 a copy that takes longer than the product. So each image is given a copy of the weight, and a weight
-gradient of its own, where these are small beside the image.
+gradient of its own, where these are small beside the image. (oneDNN reads one weight for all.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, pad_input
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import of_few_rows, over_rows
+from jaxconv._methods._products import by_onednn, of_few_rows, over_rows, product
 
 # A weight is small beside an image if it has so many times fewer entries than the image and its
 # result: to copy it for each image, or to add up the gradients of the images.
@@ -51,7 +51,9 @@ def by_images(x: Array) -> Array:
 def forward_of_images(x: Array, w: Array, form: Form) -> Array:
     """w (G, O, C) times each group of each image of x (N, G*C, P): (N, *S_out, G*O)."""
     groups, outputs, channels = w.shape
-    if groups == 1 and not small_weight(form):
+    if by_onednn(form, x, w):  # which reads one weight for all images
+        y = product(w[None], x.reshape(form.batch, groups, channels, -1), form)
+    elif groups == 1 and not small_weight(form):
         y = jnp.einsum("oc,ncp->nop", w[0], x, precision=form.precision)
     else:
         x = x.reshape(-1, channels, x.shape[-1])
@@ -66,6 +68,8 @@ def weight_of_images(x: Array, y: Array, form: Form) -> Array:
     """x (N, C, P) times y (N, O, P), summed over images and positions: (C, O)."""
     if not small_weight(form, SUMS):
         return jnp.einsum("ncp,nop->co", x, y, precision=form.precision)
+    if by_onednn(form, x, y):
+        return jnp.sum(product(x, y, form, turn_b=True), 0)
     if x.shape[1] < y.shape[1]:  # the wider operand first
         w = jnp.einsum("nop,ncp->noc", y, x, precision=form.precision)
         return jnp.sum(lax.optimization_barrier(w), 0).T
@@ -87,17 +91,16 @@ def stays_first(form: Form) -> bool:
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
     # Each transpose of w stands beside the one that brought it here, so that the two cancel.
-    x, precision = used(x, form), form.precision
+    x = used(x, form)
     if not stays_first(form):
         x = x.reshape(-1, form.in_channels)
-        if form.weight_first and form.positions == form.batch:
+        if form.weight_first and (form.positions == form.batch or by_onednn(form, x, w)):
             w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
-            y = of_few_rows(x, w, precision)
+            y = of_few_rows(x, w, form)
         else:
-            y = jnp.matmul(x, w.reshape(form.in_channels, -1), precision=precision)
+            y = product(x, w.reshape(form.in_channels, -1), form)
     elif form.batch == form.groups == 1 and not form.weight_first:
-        w, x = w.reshape(form.in_channels, -1), by_images(x)[0]
-        y = lax.dot_general(w, x, (((0,), (0,)), ((), ())), precision=precision)
+        y = product(w.reshape(form.in_channels, -1), by_images(x)[0], form, turn_a=True)
         y = jnp.moveaxis(y.reshape(1, -1, *form.out_spatial), 1, -1)
     else:
         w = jnp.swapaxes(w, -1, -2).reshape(form.groups, form.out_channels, form.in_channels)
@@ -112,7 +115,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         w = weight_of_images(by_images(x), by_images(y), form)
     else:
         x, y = x.reshape(-1, form.in_channels), y.reshape(-1, form.out_channels)
-        w = over_rows(x, y, form.precision)
+        w = over_rows(x, y, form)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 

@@ -29,6 +29,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
+from jaxconv._methods._products import product
 from jaxconv._methods._turned import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
@@ -69,7 +70,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the product, then the sums, in the layout that x has in memory."""
     if one_product(form):
         w = jnp.moveaxis(w, -2, 0).reshape(form.in_channels, -1)
-        z = jnp.matmul(x.reshape(-1, form.in_channels), w, precision=form.precision)
+        z = product(x.reshape(-1, form.in_channels), w, form)
         z = z.reshape(form.batch, *form.spatial, -1)
         y = spread(z, form) if apart(form) else add_up(z, form)
     else:
@@ -82,7 +83,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
     w = jnp.moveaxis(w, -2, -1).reshape(-1, form.in_channels)
 
     def one(x: Array) -> Array:  # (C, *S) -> (O, *S_out)
-        z = jnp.matmul(w, x.reshape(form.in_channels, -1), precision=form.precision)
+        z = product(w, x.reshape(form.in_channels, -1), form)
         if apart(form):
             z = jnp.moveaxis(z.reshape(-1, *form.spatial), 0, -1)
             return jnp.moveaxis(spread(z[None], form)[0], -1, 0)

@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
+from jaxconv._methods._products import product
 
 MOST_TAPS = 64
 
@@ -31,7 +32,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
             found.append(jnp.einsum("ncp,nop->co", seen, flat, precision=form.precision))
         else:
             seen = seen.reshape(-1, form.in_channels)
-            found.append(jnp.matmul(seen.T, flat, precision=form.precision))
+            found.append(product(seen, flat, form, turn_a=True))
     return jnp.stack(found).reshape(form.w_shape).astype(form.out_dtype)
 
 

@@ -23,6 +23,7 @@ from jaxconv import _compat
 from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import add_up, cut_along, even_part
+from jaxconv._methods._products import product
 from jaxconv._methods._turned import apart
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
@@ -78,7 +79,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         y = cut_along(y, start, rows, 1)
         x = unfold(x, (rows, *form.out_spatial[1:]), form)
         y = y.reshape(-1, form.out_channels)
-        return acc + jnp.matmul(x, y, precision=form.precision)
+        return acc + product(x, y, form)
 
     def block(acc: Array, x: Array, y: Array) -> Array:
         x = jnp.moveaxis(x, -1, 0)

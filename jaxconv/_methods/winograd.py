@@ -36,7 +36,7 @@ from jax import Array, lax
 from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, cut, join, part, total, traced_once
-from jaxconv._methods._products import over_rows
+from jaxconv._methods._products import over_rows, product
 from jaxconv._methods._terms import add_up, times
 from jaxconv._methods._turned import apart, moved_last
 
@@ -249,7 +249,7 @@ def forward(x: Array, w: Array, form: Form, m: int) -> Array:
     @traced_once
     def transformed(x: Array) -> Array:
         v = spread(x, blocks.tiles, blocks.steps, [t.input for t in found])
-        z = lax.dot_general(v, u, (((2,), (1,)), ((0,), (0,))), precision=form.precision)
+        z = product(v, u, form)
         return lax.optimization_barrier(both_ways([t.back for t in found], z))
 
     def images(y: Array) -> Array:
@@ -290,7 +290,7 @@ def weight(x: Array, y: Array, form: Form, m: int) -> Array:
     def block(i: Index) -> Array:
         v = spread(seen(i), blocks.tiles, blocks.steps, [t.input for t in found])
         u = spread(outputs(i), blocks.tiles, blocks.steps, [t.kernel for t in found])
-        return over_rows(v, u, form.precision)
+        return over_rows(v, u, form)
 
     return both_ways([t.back for t in found], total(blocks.count(form.batch), block)).reshape(
         form.w_shape

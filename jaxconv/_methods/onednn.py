@@ -1,0 +1,89 @@
+"""onednn: the convolution of oneDNN, the library that PyTorch calls, which jaxlib has in it.
+
+XLA's custom call takes arrays in any order of dimensions and gives them to oneDNN's direct
+convolution with channels last; what lies otherwise is brought there by oneDNN, in blocks that fit
+the cache. oneDNN writes machine code for each shape: for groups of sixteen channels, strides and
+depthwise kernels alike, of which XLA's own libraries know little. `_onednn` says when it is there.
+
+Source: XLA, onednn_convolution.cc (xla/service/cpu); E. Georganas et al., "Anatomy of
+high-performance deep learning convolutions on SIMD architectures", SC 2018, for what oneDNN does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxconv import _compat, _onednn
+from jaxconv._form import Form
+from jaxconv._methods._base import Method
+
+# Multiply-adds a second of a dense convolution and of a depthwise one, bytes a second of copies,
+# seconds of a call; two AVX-512 cores.
+RATE, DEPTHWISE_RATE, BANDWIDTH, CALL = 90e9, 20e9, 6e9, 4e-5
+
+
+def forward(x: Array, w: Array, form: Form) -> Array:
+    """y by one call of oneDNN, of arrays as they lie in memory."""
+    *space, last = range(1, form.ndim + 2)
+    images, kernel = (0, last, *space), (last, form.ndim, *range(form.ndim))
+    result = form.y_shape
+    if form.layout == "first":
+        x, images = jnp.moveaxis(x, -1, 1), tuple(range(last + 1))
+        result = (form.batch, result[-1], *form.out_spatial)
+    if form.weight_first:
+        w, kernel = jnp.moveaxis(w, (-1, -2), (0, 1)), tuple(range(last + 1))
+    y = _compat.onednn_convolution(
+        x,
+        w,
+        result,
+        images=images,
+        kernel=kernel,
+        strides=form.strides,
+        padding=form.padding,
+        dilation=form.dilation,
+        groups=form.groups,
+    )
+    return jnp.moveaxis(y, 1, -1) if form.layout == "first" else y
+
+
+def supports(form: Form) -> str | None:
+    """What oneDNN has fast code for: float32, no dilated input, nothing cropped.
+
+    Depthwise kernels in one or three dimensions or dilated, and windows full of padding, took up to
+    fifteen times as long as their like.
+    """
+    wide = [dtype for dtype in (form.dtype, form.out_dtype) if dtype != np.float32]
+    if wide:
+        return f"takes float32, not {wide[0]}"
+    if max(form.lhs_dilation) > 1:
+        return "takes no dilated input"
+    if min(side for pair in form.padding for side in pair) < 0:
+        return "takes no negative padding"
+    reaches = zip(form.kernel, form.dilation, form.padding, strict=True)
+    if any(max(pair) > (k - 1) * d for k, d, pair in reaches):
+        return "takes no padding that a window fits into"
+    if form.depthwise and (form.ndim != 2 or max(form.dilation) > 1):
+        return "takes depthwise kernels in two dimensions, without dilation"
+    if form.portable:
+        return "takes no program that is exported or kept on disk: XLA cannot write it to a file"
+    if not _onednn.available():
+        return "takes a jaxlib with oneDNN in it (Linux on x86-64), and JAXCONV_ONEDNN not off"
+    return None
+
+
+def cost(form: Form) -> float:
+    """The multiply-adds, and a copy of x and y that lie channels first, and of w."""
+    moved = math.prod(form.w_shape)
+    if form.layout == "first":
+        moved += math.prod(form.x_shape) + math.prod(form.y_shape)
+    rate = DEPTHWISE_RATE if form.depthwise else RATE
+    return CALL + form.macs / rate + moved * form.dtype.itemsize / BANDWIDTH
+
+
+METHOD = Method(
+    "onednn", "oneDNN's convolution, by XLA's custom call", supports, forward, None, cost
+)

@@ -1,0 +1,92 @@
+"""Whether oneDNN can be called: the library that PyTorch's convolutions come from on x86.
+
+jaxlib for Linux on x86-64 is built with oneDNN in it, and XLA has custom calls to it, for a
+convolution and for a matrix product, which it makes itself under an experimental option. Any JAX
+program can make them too, through `jax.ffi` (`_compat` has how). Nobody promises that they stay as
+they are, so one of each is tried first, once in a process, against numbers that are known.
+
+Source: onednn_convolution.cc and onednn_matmul.cc in xla/service/cpu, of XLA.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+import threading
+
+import jax
+import numpy as np
+
+from jaxconv import _compat
+
+# The versions of jaxlib whose calls were looked at, up to the one that was not. What they do not
+# understand, oneDNN answers by ending the process, so that a trial would not do.
+SEEN, UNSEEN = (0, 10, 2), (0, 13)
+# XLA's own use of the calls, with which ours were not tried.
+XLA_OPTION = "xla_cpu_experimental_onednn_custom_call"
+
+
+def wanted() -> bool:
+    """Whether it may be used: unless JAXCONV_ONEDNN=off, or this jaxlib was not looked at.
+
+    JAXCONV_ONEDNN=on has it tried there too.
+    """
+    word = os.environ.get("JAXCONV_ONEDNN", "").lower()
+    if word in ("off", "0", "no", "false"):
+        return False
+    looked_at = SEEN <= _compat.JAXLIB_VERSION < UNSEEN
+    usual = looked_at and XLA_OPTION not in os.environ.get("XLA_FLAGS", "")
+    return usual or word in ("on", "1", "yes", "true")
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the calls are there and compute what they should.
+
+    Tried in a thread of its own, outside the transformations and context managers of the caller.
+    """
+    if not wanted() or sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    found: list[bool] = []
+    trial = threading.Thread(target=lambda: found.append(_right()))
+    try:
+        trial.start()
+    except RuntimeError:  # no more threads
+        return False
+    trial.join()
+    return found == [True]
+
+
+def _right() -> bool:
+    """Whether a small grouped convolution and a product come out right."""
+    x = np.arange(24, dtype=np.float32).reshape(1, 6, 4)
+    w = np.arange(-12, 12, dtype=np.float32).reshape(3, 2, 4)
+    parts = np.pad(x, ((0, 0), (1, 1), (0, 0))).reshape(8, 2, 2), w.reshape(3, 2, 2, 2)
+    y = sum(np.einsum("pgc,cgo->pgo", parts[0][k : k + 5 : 2], parts[1][k]) for k in range(3))
+
+    def convolution(x: jax.Array, w: jax.Array) -> jax.Array:
+        return _compat.onednn_convolution(
+            x,
+            w,
+            (1, 3, 4),
+            images=(0, 2, 1),
+            kernel=(2, 1, 0),
+            strides=(2,),
+            padding=((1, 1),),
+            dilation=(1,),
+            groups=2,
+        )
+
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        return _compat.onednn_product(a, b, turn_b=True)
+
+    try:
+        device = jax.local_devices(backend="cpu")[0]
+        with jax.default_device(device), jax.transfer_guard("allow"), jax.disable_jit(False):
+            found = jax.jit(convolution)(x, w), jax.jit(product)(x[0], w[0])
+    except Exception:  # whatever a JAX that has no such calls says
+        return False
+    right = y.reshape(1, 3, 4), x[0] @ w[0].T
+    return all(np.array_equal(a, b) for a, b in zip(found, right, strict=True))
