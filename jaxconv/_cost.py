@@ -12,7 +12,6 @@ stand in `_calibration`.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 
@@ -33,12 +32,8 @@ TILE, ROW_MACS = 64, 3e6
 SUFFIXES = ("-strided", "-serial", "-one")
 
 
-def features(form: Form, tile: int = 1) -> tuple[float, ...]:
-    """The quantities of the model, in its order; outputs in whole tiles where there are taps."""
-    if tile > 1:
-        sizes = zip(form.out_spatial, form.kernel, strict=True)
-        whole = tuple(-(-out // tile) * tile if k > 1 else out for out, k in sizes)
-        form = dataclasses.replace(form, out_spatial=whole)
+def features(form: Form) -> tuple[float, ...]:
+    """The quantities of the model, in its order."""
     macs = float(form.macs) * form.examples
     numbers = (
         math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape)
@@ -114,5 +109,5 @@ def estimate(method: Method, form: Form, version: str | None = None) -> float | 
             coefficients = rows.get(name)
     if coefficients is None:
         return None
-    seconds = sum(a * b for a, b in zip(coefficients, features(form, method.tile), strict=True))
+    seconds = sum(a * b for a, b in zip(coefficients, features(method.work(form)), strict=True))
     return seconds * (2.0 if form.dtype == np.float64 else 1.0)

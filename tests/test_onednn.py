@@ -139,6 +139,17 @@ def test_refusals_say_why(changes, words):
     assert words in refusal_of(**changes)
 
 
+def test_the_work_of_a_few_output_channels_is_that_of_sixteen():
+    """A 7x7 depthwise weight gradient, groups of 8 images to 1, took 12 times its estimate."""
+
+    def outputs(groups, c, o):
+        form = form_of("forward", "last", 2, groups, c, o, *TAKEN["dense"][4:])
+        return onednn.work(form).out_channels
+
+    assert [outputs(1, 64, o) for o in (1, 15, 16, 17)] == [16, 16, 16, 32]
+    assert [outputs(8, c, o) for c, o in ((8, 1), (1, 1), (8, 8), (4, 4))] == [16, 1, 8, 4]
+
+
 def test_not_where_it_is_turned_off_or_unseen(monkeypatch):
     monkeypatch.setattr(_compat, "JAXLIB_VERSION", (0, 12, 0))
     monkeypatch.setenv("JAXCONV_ONEDNN", "off")

@@ -79,7 +79,7 @@ NOTES = {
     ),
     "onednn": Note(
         "sliding", "The window where it lies, for a few positions and sixteen channels at a time, in registers.",
-        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back.",
+        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back. Fewer than sixteen output channels take as long as sixteen.",
         "On Linux with x86-64, where jaxlib has it: layers with a stride, groups of eight channels and more, stems, depthwise kernels of small images, and many dense layers.",
     ),
     "taps": Note(

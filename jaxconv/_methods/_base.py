@@ -24,7 +24,7 @@ class Method(NamedTuple):
       cost: form -> estimated seconds on the machine that the numbers were measured on.
       exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
       auto: whether "auto" may choose it.
-      tile: outputs along a dimension with several taps are covered by multiples of it.
+      work: form -> the form whose work it does, where it fills up tiles or vectors.
       linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 
@@ -36,5 +36,5 @@ class Method(NamedTuple):
     cost: Callable[[Form], float]
     exact: bool = True
     auto: bool = True
-    tile: int = 1
+    work: Callable[[Form], Form] = lambda form: form
     linear: bool = True

@@ -11,6 +11,7 @@ high-performance deep learning convolutions on SIMD architectures", SC 2018, for
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from jaxconv import _compat, _onednn
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
+# Output channels computed at once.
+LANES = 16
 # Multiply-adds a second of a dense convolution and of a depthwise one, bytes a second of copies,
 # seconds of a call; two AVX-512 cores.
 RATE, DEPTHWISE_RATE, BANDWIDTH, CALL = 90e9, 20e9, 6e9, 4e-5
@@ -48,6 +51,18 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         groups=form.groups,
     )
     return jnp.moveaxis(y, 1, -1) if form.layout == "first" else y
+
+
+def in_whole_vectors(form: Form) -> Form:
+    """`form` with its output channels up to a multiple of LANES.
+
+    A few of them take as long as sixteen, but for depthwise kernels, and groups of as many channels
+    on both sides, for which oneDNN has code.
+    """
+    if form.groups > 1 and (form.in_channels == form.out_channels != 2):
+        return form
+    whole = -(-form.out_channels // LANES) * LANES
+    return dataclasses.replace(form, out_channels=whole)
 
 
 def supports(form: Form) -> str | None:
@@ -81,9 +96,15 @@ def cost(form: Form) -> float:
     if form.layout == "first":
         moved += math.prod(form.x_shape) + math.prod(form.y_shape)
     rate = DEPTHWISE_RATE if form.depthwise else RATE
-    return CALL + form.macs / rate + moved * form.dtype.itemsize / BANDWIDTH
+    return CALL + in_whole_vectors(form).macs / rate + moved * form.dtype.itemsize / BANDWIDTH
 
 
 METHOD = Method(
-    "onednn", "oneDNN's convolution, by XLA's custom call", supports, forward, None, cost
+    "onednn",
+    "oneDNN's convolution, by XLA's custom call",
+    supports,
+    forward,
+    None,
+    cost,
+    work=in_whole_vectors,
 )

@@ -24,6 +24,7 @@ neural networks: efficient point selection", 2022 (arXiv:2201.10369).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -331,6 +332,12 @@ def held(form: Form, m: int) -> float:
     return kernels + 1.5 * min(2 * MOST, everything)
 
 
+def in_whole_tiles(form: Form, m: int) -> Form:
+    """`form` with its outputs, where there are taps, up to a whole number of tiles."""
+    counts = zip(tiles_of(form, m), steps_of(form, m), strict=True)
+    return dataclasses.replace(form, out_spatial=tuple(n * step for n, step in counts))
+
+
 def cost(form: Form, m: int) -> float:
     """The products, and the transforms of the two larger arrays and of the third."""
     tiles, kernels = (
@@ -351,7 +358,7 @@ def method(m: int) -> Method:
         functools.partial(weight, m=m),
         functools.partial(cost, m=m),
         exact=False,
-        tile=m,
+        work=functools.partial(in_whole_tiles, m=m),
     )
 
 

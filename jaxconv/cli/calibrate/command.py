@@ -133,7 +133,7 @@ def samples(records: list[dict]) -> list[Sample]:
             kind, method = name.split("/")
             form, known = view_of(spec, kind).form, METHODS[method]
             if known.linear:
-                found.append((row(method, form), features(form, known.tile), seconds, 1.0))
+                found.append((row(method, form), features(known.work(form)), seconds, 1.0))
     return found
 
 
@@ -149,7 +149,7 @@ def blended(measured: list[Sample], version: str, void: Collection[str]) -> list
             form, known = view_of(spec, option.kind).form, METHODS[option.method]
             seconds = estimate(known, form, version)
             if known.linear and known.name not in void and seconds and sane(known.name, seconds):
-                told.append((row(known.name, form), features(form, known.tile), seconds, 1.0))
+                told.append((row(known.name, form), features(known.work(form)), seconds, 1.0))
     now, before = (Counter(sample[0] for sample in samples) for samples in (measured, told))
     return measured + [
         (name, quantities, seconds, min(1.0, now[name] / before[name]) if now[name] else 1.0)
