@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.core
-import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
 from jax._src import core as _core
@@ -217,7 +216,8 @@ def partitioned(ctx: Any) -> bool:
 
 def kept_on_disk() -> bool:
     """Whether JAX's persistent compilation cache is in use: programs are written to files."""
-    return bool(jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir)
+    settings = ("jax_enable_compilation_cache", "jax_compilation_cache_dir")
+    return all(getattr(jax.config, name) for name in settings)
 
 
 # --- compilation -----------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def onednn_product(a: Any, b: Any, *, turn_a: bool = False, turn_b: bool = False
         rows, inner = inner, rows
     if turn_b:
         other, columns = columns, other
-    batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     if inner != other or a.ndim != b.ndim or min(*a.shape, *b.shape) < 1:
         raise ValueError(f"onednn: takes shapes that make a product; got {a.shape} and {b.shape}")
     config = {"onednn_matmul_config": {"transpose_a": turn_a, "transpose_b": turn_b}}

@@ -138,8 +138,8 @@ def _walk(jaxpr: Any, context: tuple[str, ...], backward: bool) -> Iterator[Conv
         if eqn.primitive is _compat.lax_conv_p or eqn.primitive is conv_p:
             params = dict(eqn.params)
             method = params.pop("method", "auto")
-            operands = (var.aval for var in eqn.invars)
-            spec = ConvSpec.of(*operands, params, portable=_compat.kept_on_disk())
+            lhs, rhs = (var.aval for var in eqn.invars)
+            spec = ConvSpec.of(lhs, rhs, params, portable=_compat.kept_on_disk())
             direction = "forward"
             if behind:
                 reversed_kernel = _is_reversed(eqn.invars[1], makers)

@@ -99,8 +99,8 @@ def conv_general_dilated(
     def rename(eqn: Any) -> Any:
         new = ours(eqn)
         if new is not eqn and method != "auto":
-            operands = (var.aval for var in eqn.invars)
-            spec = ConvSpec.of(*operands, eqn.params, portable=_compat.kept_on_disk())
+            x, w = (var.aval for var in eqn.invars)
+            spec = ConvSpec.of(x, w, eqn.params, portable=_compat.kept_on_disk())
             check_supported("conv_general_dilated", method, spec)
         return new
 
