@@ -138,7 +138,9 @@ def checkpoint_policy(policy: Callable[..., Any], primitive: Primitive) -> Calla
 
 def reshard_operands(lhs: Any, rhs: Any) -> tuple[Any, Any]:
     """What lax does first to the operands under an explicit mesh or inside shard_map."""
-    return tuple(_core.auto_insert_reshard(lhs, rhs))
+    name = "auto_insert_reshard"
+    insert = getattr(_core, name if hasattr(_core, name) else "standard_insert_pvary")  # 0.10.0
+    return tuple(insert(lhs, rhs))
 
 
 # --- lowering --------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ import numpy as np
 
 from jaxconv import _compat
 
-# The versions of jaxlib whose calls were looked at, up to the one that was not. What they do not
-# understand, oneDNN answers by ending the process, so that a trial would not do.
-SEEN, UNSEEN = (0, 10, 2), (0, 13)
+# The versions of jaxlib whose calls were looked at, from 0.10.0 to 0.12.0.1, and the first that was
+# not. What it does not understand, oneDNN answers by ending the process: a trial would not do.
+SEEN, UNSEEN = (0, 10), (0, 13)
 # XLA's own use of the calls, with which ours were not tried.
 XLA_OPTION = "xla_cpu_experimental_onednn_custom_call"
 

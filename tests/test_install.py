@@ -34,7 +34,7 @@ def arguments():
 
 
 def has_convolution(fun, *args):
-    return "convolution" in jax.jit(fun).lower(*args).as_text()
+    return "stablehlo.convolution" in jax.jit(fun).lower(*args).as_text()
 
 
 def test_it_takes_over_and_gives_back():

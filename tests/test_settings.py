@@ -129,7 +129,7 @@ def test_install_under_a_setting(setting, installed):
         x, w, (1, 1), "SAME", None, None, NUMBERS, feature_group_count=64, method="lax"
     )
     with setting():
-        assert "convolution" not in jax.jit(depthwise).lower(x, w).as_text()
+        assert "stablehlo.convolution" not in jax.jit(depthwise).lower(x, w).as_text()
         np.testing.assert_allclose(depthwise(x, w), want, 1e-4, 1e-4)
 
 
@@ -138,7 +138,7 @@ def test_64_bits_are_lowered_where_only_32_are_enabled(installed):
     with jax.enable_x64(True):
         traced = jax.jit(depthwise).trace(x, w)
     text = traced.lower().as_text()
-    assert "tensor<2x14x14x64xf64>" in text and "convolution" not in text
+    assert "tensor<2x14x14x64xf64>" in text and "stablehlo.convolution" not in text
 
 
 def test_derivatives_leak_no_tracer():
