@@ -9,7 +9,6 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _arguments as args
-from jaxconv import _compat
 from jaxconv import _shape as shapes
 from jaxconv._arguments import Ints
 from jaxconv._errors import fail
@@ -245,8 +244,7 @@ def call(
     params |= {"dimension_numbers": numbers, "preferred_element_type": wide}
     if params["method"] != "auto":
         known = {"batch_group_count": 1, "precision": None}
-        portable = _compat.kept_on_disk()
-        spec = ConvSpec.of(input, weight, {**known, **params}, portable=portable)
+        spec = ConvSpec.of(input, weight, {**known, **params})
         check_supported(function, params["method"], spec)
     out = convolve(input, weight, **params)
     if bias is not None:

@@ -138,8 +138,7 @@ def _walk(jaxpr: Any, context: tuple[str, ...], backward: bool) -> Iterator[Conv
         if eqn.primitive is _compat.lax_conv_p or eqn.primitive is conv_p:
             params = dict(eqn.params)
             method = params.pop("method", "auto")
-            lhs, rhs = (var.aval for var in eqn.invars)
-            spec = ConvSpec.of(lhs, rhs, params, portable=_compat.kept_on_disk())
+            spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, params)
             direction = "forward"
             if behind:
                 reversed_kernel = _is_reversed(eqn.invars[1], makers)

@@ -7,7 +7,6 @@ from typing import Any
 
 from jax import Array, lax
 
-from jaxconv import _compat
 from jaxconv._arguments import one_of
 from jaxconv._choose import refused_by_name
 from jaxconv._errors import fail
@@ -99,8 +98,7 @@ def conv_general_dilated(
     def rename(eqn: Any) -> Any:
         new = ours(eqn)
         if new is not eqn and method != "auto":
-            x, w = (var.aval for var in eqn.invars)
-            spec = ConvSpec.of(x, w, eqn.params, portable=_compat.kept_on_disk())
+            spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, eqn.params)
             check_supported("conv_general_dilated", method, spec)
         return new
 

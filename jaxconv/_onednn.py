@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from jaxconv import _compat
+from jaxconv._environment import asked
 
 # The versions of jaxlib whose calls were looked at, from 0.10.0 to 0.12.0.1, and the first that was
 # not. What it does not understand, oneDNN answers by ending the process: a trial would not do.
@@ -33,12 +34,11 @@ def wanted() -> bool:
 
     JAXCONV_ONEDNN=on has it tried there too.
     """
-    word = os.environ.get("JAXCONV_ONEDNN", "").lower()
-    if word in ("off", "0", "no", "false"):
-        return False
+    said = asked("JAXCONV_ONEDNN")
+    if said is not None:
+        return said
     looked_at = SEEN <= _compat.JAXLIB_VERSION < UNSEEN
-    usual = looked_at and XLA_OPTION not in os.environ.get("XLA_FLAGS", "")
-    return usual or word in ("on", "1", "yes", "true")
+    return looked_at and XLA_OPTION not in os.environ.get("XLA_FLAGS", "")
 
 
 @functools.cache

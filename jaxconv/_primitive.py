@@ -49,8 +49,8 @@ def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> An
         or _compat.partitioned(ctx)
     ):
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
-    x, w = ctx.avals_in
-    spec = ConvSpec.of(x, w, params, portable=_compat.travels(ctx))
+    portable = _compat.travels(ctx)
+    spec = ConvSpec.of(ctx.avals_in[0], ctx.avals_in[1], params, portable=portable)
     if method == "lax" or not spec.is_static:
         return _compat.lower_as_lax(ctx, lhs, rhs, **params)
     choice = decide(spec, method)

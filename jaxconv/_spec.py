@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from jax import lax
 
+from jaxconv import _compat
+
 Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
@@ -56,8 +58,13 @@ class ConvSpec:
     portable: bool = False
 
     @classmethod
-    def of(cls, lhs: Any, rhs: Any, params: dict[str, Any], *, portable: bool = False) -> ConvSpec:
-        """The spec of a convolution of `lhs` and `rhs` (anything with shape and dtype)."""
+    def of(
+        cls, lhs: Any, rhs: Any, params: dict[str, Any], *, portable: bool | None = None
+    ) -> ConvSpec:
+        """The spec of a convolution of `lhs` and `rhs` (anything with shape and dtype).
+
+        As far as nothing else is said, it is portable while JAX keeps its programs on disk.
+        """
         preferred = params["preferred_element_type"]
         return cls(
             tuple(lhs.shape),
@@ -73,7 +80,7 @@ class ConvSpec:
             params["batch_group_count"],
             params["precision"],
             None if preferred is None else np.dtype(preferred),
-            portable,
+            _compat.kept_on_disk() if portable is None else portable,
         )
 
     @property

@@ -23,6 +23,7 @@ import jax
 
 from jaxconv._choose import Choice, choose, refusal, view_of, wants_exact
 from jaxconv._choose import real_spec as _real
+from jaxconv._environment import asked
 from jaxconv._methods import METHODS
 from jaxconv._spec import ConvSpec
 
@@ -31,7 +32,7 @@ FORMAT = 1
 
 def enabled() -> bool:
     """Whether measured winners are looked up: always, but for JAXCONV_TUNE=off."""
-    return os.environ.get("JAXCONV_TUNE", "").lower() not in ("off", "0", "no", "false")
+    return asked("JAXCONV_TUNE") is not False
 
 
 def version() -> str:

@@ -179,7 +179,7 @@ def python(code, *arguments, **environment):
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 SETUP = """
 import os, sys, warnings, numpy as np, jax, jaxconv
-from jaxconv import _compat, _onednn, _tuned
+from jaxconv import _compat, _onednn
 def grouped(x, w):
     numbers = ("NHWC", "HWIO", "NHWC")
     return jaxconv.conv_general_dilated(
