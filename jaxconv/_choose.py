@@ -187,28 +187,31 @@ def best_for(form: Form) -> tuple[Method, float]:
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     """Every (seconds, kind, method) that can compute `spec`, fastest first, and the refused.
 
-    A convolution whose window is larger than its result is looked at in both forms: it may be a
-    weight gradient, or a last layer that sees its whole input.
+    What may be a weight gradient is looked at in both forms: a convolution whose window is larger
+    than its result (or a last layer that sees its whole input), and one whose batch does not lie
+    first in memory, as a kernel's gradient has its channels there. Of depthwise kernels only the
+    first: on small images their gradient is as short a sum as a forward one.
     """
     kinds = ["forward"]
     if math.prod(spec.kernel) > math.prod(spec.out_spatial):
         kinds = ["weight"]
         if spec.batch_group_count == 1:
             kinds.append("forward")
-    found: list[Option] = []
+    elif spec.dimension_numbers.lhs_spec[0] > 0 and spec.batch > spec.batch_group_count:
+        kinds.append("weight")
+    found: dict[str, Option] = {}
     refused: list[tuple[str, str]] = []
     for kind in kinds:
         taken, not_taken = candidates(view_of(spec, kind).form)
         moved = moves(spec, kind) / TRANSPOSE_RATE
-        seen = {option.method for option in found}
         for seconds, method in taken:
-            if method.name not in seen:
-                extra = 0.0 if method.name == "lax" else moved
-                found.append(Option(seconds + extra, kind, method.name))
+            if method.name == "lax":  # the same in either form
+                found.setdefault("lax", Option(seconds, kind, "lax"))
+                continue
+            option = Option(seconds + moved, kind, method.name)
+            found[method.name] = min(option, found.get(method.name, option))
         refused += not_taken
-    names = {option.method for option in found}
-    found.sort()
-    return found, [(name, reason) for name, reason in refused if name not in names]
+    return sorted(found.values()), [(name, why) for name, why in refused if name not in found]
 
 
 def moves(spec: ConvSpec, kind: str) -> int:

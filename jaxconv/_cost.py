@@ -29,7 +29,7 @@ FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
 # Endings of a class, in the order in which they are dropped where nothing was measured.
-SUFFIXES = ("-strided", "-serial", "-one")
+SUFFIXES = ("-strided", "-serial", "-one", "-row")
 
 
 def features(form: Form) -> tuple[float, ...]:
@@ -47,6 +47,8 @@ def category(form: Form) -> str:
     if form.groups > 1:
         few = "few" if form.in_channels <= FEW_CHANNELS else "grouped"
         name = "depthwise" if form.depthwise else few
+        if form.kind == "weight" and form.ndim == 1 and not form.depthwise:
+            name += "-row"
     elif form.taps == 1:
         # One image, or one position of each, is a plain product in either layout.
         plain = form.kind == "forward" and 1 in (form.batch, math.prod(form.out_spatial))

@@ -22,6 +22,7 @@ from jaxconv import _compat, _onednn, _tuned
 from jaxconv._choose import choose
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _products
+from jaxconv._methods.onednn_weight import cut
 from jaxconv._spec import ConvSpec
 
 HERE = sys.platform == "linux" and platform.machine() == "x86_64" and _onednn.wanted()
@@ -91,7 +92,7 @@ def test_what_it_takes_in_every_order(case, layout, weight_first):
 
 
 @st.composite
-def drawn_forms(draw):
+def drawn_forms(draw, kind="forward"):
     """Forms that lie in any order; most of them oneDNN takes."""
     ndim = draw(st.integers(1, 3))
 
@@ -101,11 +102,14 @@ def drawn_forms(draw):
     groups = draw(st.sampled_from([1, 1, 1, 2, 3, 8, 17]))
     c, o = draw(st.sampled_from([1, 2, 3, 8, 16, 17])), draw(st.sampled_from([1, 2, 5, 8, 16]))
     kernel, stride, dilation = each(1, 4), each(1, 3), each(1, 2)
-    padding = tuple(tuple(draw(st.integers(0, 3)) for _ in range(2)) for _ in range(ndim))
-    size = tuple(draw(st.integers(1, 6)) + (k - 1) * d for k, d in zip(kernel, dilation))
-    sizes = (groups, c, o, size, kernel, stride, padding, dilation, (1,) * ndim)
+    least, up = (-1, each(1, 2)) if kind == "weight" else (0, (1,) * ndim)
+    padding = tuple(tuple(draw(st.integers(least, 3)) for _ in range(2)) for _ in range(ndim))
+    size = tuple(
+        draw(st.integers(1, 6)) + (k - 1) * d - 2 * least for k, d in zip(kernel, dilation)
+    )
+    sizes = (groups, c, o, size, kernel, stride, padding, dilation, up)
     layout, weight_first = draw(st.sampled_from(["first", "last"])), draw(st.booleans())
-    form = form_of("forward", layout, draw(st.integers(1, 3)), *sizes)
+    form = form_of(kind, layout, draw(st.integers(1, 3)), *sizes)
     return Form(**{**vars(form), "weight_first": weight_first})
 
 
@@ -118,9 +122,58 @@ def test_any_form_that_it_takes(form):
     close(jax.jit(lambda x, w: onednn.forward(x, w, form))(x, w), want)
 
 
-def refusal_of(**changes):
+WEIGHTS = {
+    "dense": (3, 1, 5, 20, (9, 7), (3, 2), (1, 1), ((1, 0), (1, 2)), (1, 1), (1, 1)),
+    "a single image": (1, 1, 5, 20, (12, 7), (3, 2), (1, 1), ((1, 1), (1, 2)), (1, 1), (1, 1)),
+    "many images": (34, 2, 4, 5, (6, 7), (3, 2), (1, 1), ((1, 1), (0, 0)), (1, 1), (1, 1)),
+    "few outputs": (2, 1, 17, 3, (9, 7), (3, 2), (1, 1), ((1, 0), (1, 2)), (1, 1), (1, 1)),
+    "strided": (2, 1, 3, 16, (12, 9), (3, 2), (2, 3), ((1, 0), (0, 1)), (1, 1), (1, 1)),
+    "dilated rows": (2, 1, 3, 16, (12, 9), (3, 2), (2, 1), ((1, 3), (0, 1)), (3, 1), (1, 1)),
+    "dilated x": (2, 3, 4, 4, (5, 4), (3, 3), (2, 1), ((1, 2), (1, 0)), (1, 1), (2, 3)),
+    "cropped": (2, 1, 2, 17, (8, 9), (2, 3), (1, 2), ((-1, 4), (5, -2)), (1, 1), (1, 1)),
+    "grouped": (4, 4, 8, 16, (7, 6), (3, 3), (1, 2), ((1, 1), (1, 2)), (1, 1), (1, 1)),
+    "1-d": (2, 1, 4, 16, (33,), (5,), (2,), ((3, 1),), (2,), (1,)),
+    "3-d": (2, 2, 5, 4, (5, 6, 4), (2, 3, 2), (1, 2, 1), ((1, 0),) * 3, (2, 1, 1), (1, 1, 1)),
+}
+
+
+@there
+@pytest.mark.parametrize("case", WEIGHTS)
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_weight_gradients(case, layout):
+    form = form_of("weight", layout, *WEIGHTS[case])
+    assert onednn.supports(form) is None
+    x, y = normal(*form.x_shape), normal(*form.y_shape, seed=1)
+    close(onednn.weight(x, y, form), convolution(np.float64(x), np.float64(y), form))
+
+
+def test_weight_gradients_cut_the_positions_into_calls():
+    """Two images or strips at least, for groups; no more than are summed at a good rate."""
+    found = {case: cut(form_of("weight", "last", *sizes)) for case, sizes in WEIGHTS.items()}
+    assert found["many images"] == (17, 6, 2)
+    assert found["a single image"].images > 1 and found["a single image"].calls == 1
+    for case, sizes in WEIGHTS.items():
+        form, mine = form_of("weight", "last", *sizes), found[case]
+        assert mine
+        images, rows, calls = mine
+        assert images * rows * calls == form.batch * form.out_spatial[0]
+        assert images > 1 or form.groups == 1
+    large = form_of("weight", "last", 8, 1, 64, 64, (112, 112), (3, 3), *TAKEN["dense"][6:])
+    assert cut(large).calls > 1
+
+
+@there
+@given(drawn_forms("weight"))
+def test_any_weight_gradient_that_it_takes(form):
+    assume(onednn.supports(form) is None)
+    x, y = normal(*form.x_shape), normal(*form.y_shape, seed=1)
+    want = convolution(np.float64(x), np.float64(y), form)
+    close(jax.jit(lambda x, y: onednn.weight(x, y, form))(x, y), want, 2e-5)
+
+
+def refusal_of(kind="forward", **changes):
     sizes = (2, 1, 8, 8, (9, 9), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1))
-    form = form_of("forward", "last", *sizes)
+    form = form_of(kind, "last", *sizes)
     return onednn.supports(Form(**{**vars(form), **changes}))
 
 
@@ -133,6 +186,12 @@ def refusal_of(**changes):
         ({"padding": ((3, 0), (1, 1))}, "no padding that a window fits into"),
         ({"in_channels": 1, "groups": 8, "dilation": (2, 1)}, "without dilation"),
         ({"portable": True}, "kept on disk"),
+        ({"kind": "weight", "portable": True}, "kept on disk"),
+        ({"kind": "weight", "examples": 2}, "one weight gradient at a time"),
+        ({"kind": "weight", "dilation": (1, 2)}, "dilated in the last dimension"),
+        ({"kind": "weight", "groups": 8, "in_channels": 2}, "at least 4 channels"),
+        ({"kind": "weight", "kernel": (1, 1)}, "several taps"),
+        ({"kind": "weight", "groups": 8, "batch": 1, "out_spatial": (1, 9)}, "no even strips"),
     ],
 )
 def test_refusals_say_why(changes, words):
@@ -148,6 +207,8 @@ def test_the_work_of_a_few_output_channels_is_that_of_sixteen():
 
     assert [outputs(1, 64, o) for o in (1, 15, 16, 17)] == [16, 16, 16, 32]
     assert [outputs(8, c, o) for c, o in ((8, 1), (1, 1), (8, 8), (4, 4))] == [16, 1, 8, 4]
+    turned = onednn.work(form_of("weight", "last", *WEIGHTS["few outputs"]))
+    assert (turned.in_channels, turned.out_channels) == (32, 3)
 
 
 def test_not_where_it_is_turned_off_or_unseen(monkeypatch):

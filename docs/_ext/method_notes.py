@@ -58,9 +58,9 @@ NOTES = {
         "Weight gradients of depthwise and narrow groups.",
     ),
     "group_products": Note(
-        "weight-gradient", "The rows of one image and one group; the groups are a batch of such products.",
-        "$G P K C O$ multiply-adds in batched products, after $G P K C$ numbers are copied, an image at a time.",
-        "Weight gradients of groups with enough channels for a product, as in ResNeXt.",
+        "weight-gradient", "The rows of one image and one group; the groups are a batch of such products. In two dimensions the taps along a row are unfolded from the signal, and those down a column from the error.",
+        "$G P K C O$ multiply-adds in batched products, after $G P (K_1 C + K_0 O)$ numbers are copied, an image at a time, for a kernel $K_0 \\times K_1$.",
+        "Weight gradients of groups, as in ResNeXt.",
     ),
     "group_split": Note(
         "groups", "Above: each group by itself.",
@@ -79,8 +79,8 @@ NOTES = {
     ),
     "onednn": Note(
         "sliding", "The window where it lies, for a few positions and sixteen channels at a time, in registers.",
-        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back. Fewer than sixteen output channels take as long as sixteen.",
-        "On Linux with x86-64, where jaxlib has it: layers with a stride, groups of eight channels and more, stems, depthwise kernels of small images, and many dense layers.",
+        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back. Fewer than sixteen output channels take as long as sixteen. A weight gradient copies the input once.",
+        "On Linux with x86-64, where jaxlib has it: layers with a stride, groups of eight channels and more, stems, depthwise kernels of small images, and many dense layers; weight gradients of groups, of narrow layers and of strided ones.",
     ),
     "taps": Note(
         "weight-gradient", "Each row of the left matrix is a slice of the signal: nothing is unfolded.",

@@ -1,15 +1,20 @@
 """group_products: the weight gradient of groups as one batched matrix product an image.
 
-The patches of one image, (G, K*C, P) with P its positions, times y, (G, O, P). XLA runs a batched
-product group by group, at a good rate once the matrices lie so that P is contiguous, and a loop
-over the images keeps the patches small.
+A product of the patches of x with y, for each group. Of the kernel's taps, the patches need unfold
+but those along a row: those along the first dimension can as well be unfolded from y,
+
+    w[i, j, c, o] = sum_{h, p} x[h, p + j, c] * y[h - i, p, o],
+
+and the product of K1*C by K0*O sums over all of them: K0 + K1 copies, not K0 * K1. A loop over the
+images keeps what is unfolded small.
 
 Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
-document processing", 2006, for the patches; the groups are the batch of the product.
+document processing", 2006, for the patches; unfolding both sides is our own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -18,9 +23,8 @@ from jax import Array, lax
 
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, cut, join, total
-from jaxconv._methods._products import product
-from jaxconv._methods._turned import channels_first
+from jaxconv._methods._loop import Index, join, part, total
+from jaxconv._methods._products import over_rows, product
 
 MOST_TAPS = 64
 # Bytes of patches made at once, and the most for one group of one image.
@@ -30,21 +34,51 @@ CACHED_BYTES, MOST_BYTES = 2**23, 2**24
 RATE, HALF_WIDTH, BANDWIDTH, CALL, STEP = 30e9, 32, 3e9, 5e-5, 2e-5
 
 
-def _patches(x: Array, form: Form, groups: int) -> Array:
-    """Padded x of some groups of one image, (G, C, *S) -> (G, K*C, P)."""
-    seen = [window(x, tap, form, 2) for tap in np.ndindex(*form.kernel)]
-    return jnp.stack(seen, 1).reshape(groups, form.taps * form.in_channels, -1)
+def sides(form: Form) -> tuple[Form, Form]:
+    """What to unfold from x, and from y: where rows are dense, the first dimension's taps."""
+    ones, none = (1,) * form.ndim, ((0, 0),) * form.ndim
+    as_it_is = dict.fromkeys(("kernel", "strides", "dilation"), ones)
+    y = dataclasses.replace(form, spatial=form.out_spatial, padding=none, **as_it_is)
+    if form.ndim == 1 or form.strides[0] > 1:
+        return form, y
+    high, (low, _), reach = (
+        form.spatial[0],
+        form.padding[0],
+        (form.kernel[0] - 1) * form.dilation[0],
+    )
+    rows = (high, *form.out_spatial[1:])
+    x = dataclasses.replace(
+        form, kernel=(1, *form.kernel[1:]), padding=(none[0], *form.padding[1:]), out_spatial=rows
+    )
+    y = dataclasses.replace(
+        y,
+        kernel=(form.kernel[0], *ones[1:]),
+        dilation=(form.dilation[0], *ones[1:]),
+        padding=((reach - low, high + low - form.out_spatial[0]), *none[1:]),
+        out_spatial=rows,
+    )
+    return x, y
 
 
-def _images(x: Array, form: Form) -> Array:
-    """x channels first, padded: (N, G, C, *S)."""
-    x = channels_first(x, form)
-    return x.reshape(form.batch, form.groups, form.in_channels, *x.shape[2:])
+def unfolded(x: Array, form: Form) -> Array:
+    """x of some groups of one image, (G, C, *S) or (G, *S, C) -> (G, K*C, P) or (G, P, K*C)."""
+    first = form.layout == "first"
+    at, channels = (2, 1) if first else (1, x.ndim - 1)
+    edges = [(0, 0, 0)] * x.ndim
+    edges[at : at + form.ndim] = [(lo, hi, 0) for lo, hi in form.padding]
+    # Here, in the loop: padded for all images at once, the copies took up to three times as long.
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    seen = [window(x, tap, form, at) for tap in np.ndindex(*form.kernel)]
+    x = jnp.concatenate(seen, channels)
+    shape = (x.shape[1], -1) if first else (-1, x.shape[-1])
+    return x.reshape(x.shape[0], *shape)
 
 
 def parts_of(form: Form) -> int:
-    """In how many parts the groups are taken, so that the patches of one stay in the cache."""
-    size = form.accumulator.itemsize * form.taps * form.in_channels * math.prod(form.out_spatial)
+    """In how many parts the groups are taken, so that what one unfolds stays in the cache."""
+    of_x, of_y = sides(form)
+    size = form.accumulator.itemsize * math.prod(of_x.out_spatial)
+    size *= of_x.taps * form.in_channels + of_y.taps * form.out_channels
     return next(
         n
         for n in range(1, form.groups + 1)
@@ -56,22 +90,31 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     """w = sum over images of patches @ y^T."""
     parts = parts_of(form)
     groups = form.groups // parts
-    x = _images(x.astype(form.accumulator), form)
-    y = jnp.moveaxis(y.astype(form.accumulator), -1, 1)
-    y = y.reshape(form.batch, form.groups, form.out_channels, -1)
+    of_x, of_y = sides(form)
+    x, y = x.astype(form.accumulator), y.astype(form.accumulator)
+    if form.layout == "first":
+        x, y = jnp.moveaxis(x, -1, 1), jnp.moveaxis(y, -1, 1)
+    axis = 0 if form.layout == "first" else form.ndim
 
-    def of_image(image: Index, part: Index) -> Array:
-        begin = part * groups
-        xs = cut(x, (image, begin, *(0,) * (x.ndim - 2)), (1, groups, *x.shape[2:]))
-        ys = cut(y, (image, begin, 0, 0), (1, groups, *y.shape[2:]))
-        patches = _patches(lax.squeeze(xs, (0,)), form, groups)
-        return product(patches, lax.squeeze(ys, (0,)), form, turn_b=True)
+    def side(a: Array, image: Index, group: Index, channels: int, form: Form) -> Array:
+        a = part(lax.squeeze(part(a, image, 1), (0,)), group, groups * channels, axis)
+        a = a.reshape(*a.shape[:axis], groups, channels, *a.shape[axis + 1 :])
+        return unfolded(jnp.moveaxis(a, axis, 0), form)
 
-    def of_part(part: Index) -> Array:
-        return total(form.batch, lambda image: of_image(image, part))
+    def of_image(image: Index, group: Index) -> Array:
+        xs = side(x, image, group, form.in_channels, of_x)
+        ys = side(y, image, group, form.out_channels, of_y)
+        if form.layout == "first":
+            return product(xs, ys, form, turn_b=True)
+        return over_rows(xs, ys, form)
 
-    w = jnp.moveaxis(join(parts, of_part), 0, 1)  # (K*C, G, O)
-    return w.reshape(form.w_shape).astype(form.out_dtype)
+    def of_part(group: Index) -> Array:
+        return total(form.batch, lambda image: of_image(image, group))
+
+    w = join(parts, of_part)  # (G, K1*C, K0*O)
+    shape = form.groups, of_x.taps, form.in_channels, of_y.taps, form.out_channels
+    w = jnp.flip(w.reshape(shape), 3)  # y's window i is that of tap K0 - 1 - i
+    return w.transpose(3, 1, 2, 0, 4).reshape(form.w_shape).astype(form.out_dtype)
 
 
 def supports(form: Form) -> str | None:

@@ -4,6 +4,7 @@ XLA's custom call takes arrays in any order of dimensions and gives them to oneD
 convolution with channels last; what lies otherwise is brought there by oneDNN, in blocks that fit
 the cache. oneDNN writes machine code for each shape: for groups of sixteen channels, strides and
 depthwise kernels alike, of which XLA's own libraries know little. `_onednn` says when it is there.
+XLA has no call to oneDNN's weight gradient; `onednn_weight` makes one of the convolution.
 
 Source: XLA, onednn_convolution.cc (xla/service/cpu); E. Georganas et al., "Anatomy of
 high-performance deep learning convolutions on SIMD architectures", SC 2018, for what oneDNN does.
@@ -20,10 +21,10 @@ from jax import Array
 
 from jaxconv import _compat, _onednn
 from jaxconv._form import Form
+from jaxconv._methods import onednn_weight
 from jaxconv._methods._base import Method
+from jaxconv._methods.onednn_weight import LANES
 
-# Output channels computed at once.
-LANES = 16
 # Multiply-adds a second of a dense convolution and of a depthwise one, bytes a second of copies,
 # seconds of a call; two AVX-512 cores.
 RATE, DEPTHWISE_RATE, BANDWIDTH, CALL = 90e9, 20e9, 6e9, 4e-5
@@ -54,15 +55,17 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 
 def in_whole_vectors(form: Form) -> Form:
-    """`form` with its output channels up to a multiple of LANES.
+    """`form` with the channels that are computed at once up to a multiple of LANES.
 
     A few of them take as long as sixteen, but for depthwise kernels, and groups of as many channels
     on both sides, for which oneDNN has code.
     """
     if form.groups > 1 and (form.in_channels == form.out_channels != 2):
         return form
-    whole = -(-form.out_channels // LANES) * LANES
-    return dataclasses.replace(form, out_channels=whole)
+    turned = form.kind == "weight" and onednn_weight.turns(form)
+    name = "in_channels" if turned else "out_channels"
+    whole = -(-getattr(form, name) // LANES) * LANES
+    return dataclasses.replace(form, **{name: whole})
 
 
 def supports(form: Form) -> str | None:
@@ -74,6 +77,8 @@ def supports(form: Form) -> str | None:
     wide = [dtype for dtype in (form.dtype, form.out_dtype) if dtype != np.float32]
     if wide:
         return f"takes float32, not {wide[0]}"
+    if form.kind == "weight":
+        return onednn_weight.supports(form) or unavailable(form)
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
     if min(side for pair in form.padding for side in pair) < 0:
@@ -83,6 +88,11 @@ def supports(form: Form) -> str | None:
         return "takes no padding that a window fits into"
     if form.depthwise and (form.ndim != 2 or max(form.dilation) > 1):
         return "takes depthwise kernels in two dimensions, without dilation"
+    return unavailable(form)
+
+
+def unavailable(form: Form) -> str | None:
+    """Why oneDNN cannot be called, or None."""
     if form.portable:
         return "takes no program that is exported or kept on disk: XLA cannot write it to a file"
     if not _onednn.available():
@@ -92,6 +102,8 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """The multiply-adds, and a copy of x and y that lie channels first, and of w."""
+    if form.kind == "weight":
+        return onednn_weight.cost(form)
     moved = math.prod(form.w_shape)
     if form.layout == "first":
         moved += math.prod(form.x_shape) + math.prod(form.y_shape)
@@ -104,7 +116,7 @@ METHOD = Method(
     "oneDNN's convolution, by XLA's custom call",
     supports,
     forward,
-    None,
+    onednn_weight.weight,
     cost,
     work=in_whole_vectors,
 )

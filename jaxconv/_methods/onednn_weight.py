@@ -1,0 +1,174 @@
+"""The weight gradient as a convolution of oneDNN: the output's gradient is its kernel.
+
+    w[k, c, o] = sum_{n, p} x[n, p*stride + k*dilation, c] * y[n, p, o]
+
+is a convolution of x by y, as long as an image and summed over the images: they are its input
+channels, and its result has but as many positions as w has taps. oneDNN computes a row of positions
+at once and would have a row of three. So the channels of x lie beside its positions, in one row
+(W*C), and the kernel's taps C apart: the result's row has K*C positions. Nothing is unfolded, and
+groups are oneDNN's.
+
+Source: that a weight gradient is a convolution with its operands in other places is the transpose
+rule of `jax.lax.conv_general_dilated`; the row of positions and channels is our own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxconv import _compat
+from jaxconv._form import Form, may_turn, pad_input, turned_back, turned_form
+from jaxconv._methods._loop import Index, part, total
+from jaxconv._spec import Shape
+
+# Output channels computed at once.
+LANES = 16
+# Channels of a group.
+LEAST = 4
+# Images that a call sums over at most; positions whose part of y fits a cache.
+MOST_IMAGES, CACHED = 16, 1 << 14
+# Seconds of a call, and multiply-adds a second; two AVX-512 cores.
+CALL, RATE = 2e-5, 60e9
+# Entries of x with the rows that its strips share, unless they are less than twice those of x.
+MOST_SHARED = 1 << 20
+
+
+class Cut(NamedTuple):
+    """Calls of so many strips each: `images` of them, of `rows` rows of y."""
+
+    images: int
+    rows: int
+    calls: int
+
+
+def reach(form: Form, rows: int) -> Shape:
+    """The positions of padded x that `rows` rows of y see."""
+    places = zip(
+        (rows, *form.out_spatial[1:]), form.strides, form.kernel, form.dilation, strict=True
+    )
+    return tuple((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in places)
+
+
+def divisors(number: int) -> list[int]:
+    """The divisors of a number, in order."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def cut(form: Form) -> Cut | None:
+    """The best way to cut y into calls; None if there is none.
+
+    oneDNN sums over two to sixteen images well. Where there is but one, strips of it stand for
+    images; where there are many, or large ones, several calls share the work.
+    """
+    high, wide = form.out_spatial[0], math.prod(form.out_spatial[1:])
+    channels = form.groups * form.in_channels
+    best: tuple[float, Cut] | None = None
+    for rows in divisors(high):
+        strips = form.batch * high // rows
+        seen = reach(form, rows)
+        shared = seen[0] / (rows * form.strides[0]) - 1
+        if shared > 1 and math.prod(seen) * strips * channels > MOST_SHARED:
+            continue
+        for images in divisors(strips):
+            if images > 2 * MOST_IMAGES or (images == 1 and form.groups > 1):
+                continue
+            many = max(math.log2(images / MOST_IMAGES), 0)
+            large = max(math.log2(images * rows * wide / CACHED), 0)
+            slower = 1 + 0.2 / images + many + large / 10 + 0.3 * shared
+            seconds = strips // images * CALL + form.macs / RATE * slower
+            if best is None or seconds < best[0]:
+                best = seconds, Cut(images, rows, strips // images)
+    return best and best[1]
+
+
+def strips_of_x(x: Array, form: Form, found: Cut) -> Array:
+    """x (N, *S, G*C) -> (calls, rows that a strip sees, ..., W*C, G*images)."""
+    space, step = reach(form, found.rows), found.rows * form.strides[0]
+    x = pad_input(x, form)
+    x = lax.slice(x, [0] * x.ndim, (*x.shape[:2], *space[1:], x.shape[-1]))
+    begins = range(0, form.out_spatial[0] * form.strides[0], step)
+    x = jnp.stack([lax.slice_in_dim(x, begin, begin + space[0], axis=1) for begin in begins], 1)
+    x = x.reshape(found.calls, found.images, *space, form.groups, form.in_channels)
+    x = jnp.moveaxis(x, (-1, -2, 1), (-3, -2, -1))  # (calls, *space, C, G, images)
+    between, last = (space[:-1], space[-1]) if form.ndim > 1 else (space, 1)
+    return x.reshape(found.calls, *between, last * form.in_channels, form.groups * found.images)
+
+
+def strips_of_y(y: Array, form: Form, found: Cut) -> tuple[Array, tuple[int, ...]]:
+    """y (N, *S_out, G*O) -> the kernels of all calls, and the places of their dimensions."""
+    rows, *rest = found.rows, *form.out_spatial[1:], *(1,) * (form.ndim == 1)
+    ndim, count = 1 + len(rest), found.images * found.calls
+    if form.layout == "last":
+        return y.reshape(count, rows, *rest, y.shape[-1]), (ndim + 1, 0, *range(1, ndim + 1))
+    y = jnp.moveaxis(y, -1, 1).reshape(form.batch, y.shape[-1], -1, rows, *rest)
+    y = jnp.moveaxis(y, 2, 1).reshape(count, y.shape[1], rows, *rest)
+    return y, (1, 0, *range(2, ndim + 2))
+
+
+def turns(form: Form) -> bool:
+    """Whether x should be the kernel, in y's place: where y has too few channels to compute."""
+    few = form.out_channels < min(LANES, form.in_channels)
+    return few and set(form.lhs_dilation) == {1} and may_turn(form)
+
+
+def weight(x: Array, y: Array, form: Form) -> Array:
+    """w, the sum of the calls' convolutions."""
+    if turns(form):
+        turned = turned_form(form)
+        return turned_back(weight(y, x, turned), turned)
+    found = cut(form)
+    assert found, "unsupported"
+    x = strips_of_x(x, form, found)
+    y, kernel = strips_of_y(y, form, found)
+    # One dimension is that of the rows, beside a row of channels alone.
+    taps, strides, steps = (
+        numbers if form.ndim > 1 else (*numbers, 1)
+        for numbers in (form.kernel, form.strides, form.dilation)
+    )
+    channels, ndim = form.in_channels, len(taps)
+
+    def call(number: Index) -> Array:
+        return _compat.onednn_convolution(
+            part(x, number, 1),
+            part(y, number, found.images),
+            (1, *taps[:-1], taps[-1] * channels, form.groups * form.out_channels),
+            images=(0, ndim + 1, *range(1, ndim + 1)),
+            kernel=kernel,
+            strides=(*steps[:-1], 1),
+            padding=((0, 0),) * ndim,
+            dilation=(*strides[:-1], strides[-1] * channels),
+            groups=form.groups,
+        )
+
+    return total(found.calls, call).reshape(form.w_shape)
+
+
+def supports(form: Form) -> str | None:
+    """Several taps, groups of several channels, no dilation in the last of several dimensions.
+
+    Groups of fewer channels took up to fifty times as long as by other methods.
+    """
+    if form.examples > 1:
+        return "takes one weight gradient at a time"
+    if form.taps == 1:
+        return "takes weight gradients of several taps"
+    if form.groups > 1 and min(form.in_channels, form.out_channels) < LEAST:
+        return f"takes weight gradients of groups of at least {LEAST} channels"
+    if form.ndim > 1 and form.dilation[-1] > 1:
+        return "takes no weight gradient of kernels dilated in the last dimension"
+    if cut(turned_form(form) if turns(form) else form) is None:
+        return "takes no weight gradient of groups of a single image that has no even strips"
+    return None
+
+
+def cost(form: Form) -> float:
+    """The calls, and copies of x and y."""
+    found = cut(turned_form(form) if turns(form) else form)
+    moved = math.prod(form.x_shape) + math.prod(form.y_shape)
+    calls = found.calls if found else 1
+    return calls * CALL + form.macs / RATE + moved * np.dtype(np.float32).itemsize / 3e9
