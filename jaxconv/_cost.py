@@ -23,13 +23,15 @@ from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
 # Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
-# few; a dense convolution is narrow; it is slim; an input is an image.
-FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS = 64, 8, 16, 48, 4
+# few; a dense convolution is narrow; it is slim; an input is an image. Of more taps than 3x3, a
+# depthwise kernel is wide.
+FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS = 64, 8, 16, 48, 4, 9
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
-# Endings of a class, in the order in which they are dropped where nothing was measured.
-SUFFIXES = ("-strided", "-serial", "-one", "-row")
+# Endings of a class, in the order in which they are dropped where nothing was measured: the last
+# of a name first.
+SUFFIXES = ("-strided", "-serial", "-one", "-row", "-wide")
 
 
 def features(form: Form) -> tuple[float, ...]:
@@ -47,8 +49,6 @@ def category(form: Form) -> str:
     if form.groups > 1:
         few = "few" if form.in_channels <= FEW_CHANNELS else "grouped"
         name = "depthwise" if form.depthwise else few
-        if form.kind == "weight" and form.ndim == 1 and not form.depthwise:
-            name += "-row"
     elif form.taps == 1:
         # One image, or one position of each, is a plain product in either layout.
         plain = form.kind == "forward" and 1 in (form.batch, math.prod(form.out_spatial))
@@ -74,6 +74,10 @@ def category(form: Form) -> str:
         name += "-dilated"
     elif serial(form) and name in ("dense", "slim", "narrow", "stem"):
         name += "-serial"
+    if form.groups > 1 and form.ndim == 1 and (form.depthwise or form.kind == "weight"):
+        name += "-row"
+    elif form.depthwise and form.taps > MORE_TAPS:
+        name += "-wide"
     strided = max(form.strides) > 1 and form.taps > 1
     return f"{name}-strided" if strided else name
 

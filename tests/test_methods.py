@@ -1,6 +1,7 @@
 """One table of methods through one grid of forms, against a float64 sum that shares no code."""
 
 import dataclasses
+import itertools
 import random
 import re
 
@@ -12,7 +13,9 @@ from direct_sum import convolution, spread
 from jax import lax
 
 import jaxconv
+from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import candidates, choose, margin, refusal, risky
+from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _turned, crop, winograd
@@ -519,6 +522,33 @@ def test_methods_chosen_for_known_layers():
     assert pointwise["forward"] in ("pointwise", "onednn")
     video = step_methods((2, 8, 28, 28, 64), (3, 1, 1, 64, 64))
     assert "lax" not in video.values() and video["forward"] in ("flatten", "onednn")
+
+
+def test_a_weight_gradient_is_looked_at_in_both_forms():
+    """Of 4x4 kernels over 3x3 positions the gradient's window is smaller than its result."""
+    x, w = jnp.ones((2, 6, 6, 16)), jnp.ones((4, 4, 16, 32))
+
+    def loss(x, w):
+        return (jaxconv.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=NHWC)).sum()
+
+    (found,) = (c for c in explanation(jax.grad(loss, 1), x, w) if c.direction != "forward")
+    assert {o.kind for o in found.choice.considered} == {"forward", "weight"}
+    (found,) = explanation(loss, jnp.ones((2, 9, 9, 16)), w)
+    assert {o.kind for o in found.choice.considered} == {"forward"}
+
+
+@pytest.mark.parametrize("version", COEFFICIENTS)
+@pytest.mark.parametrize("kind", ["forward", "weight"])
+def test_every_class_of_groups_has_an_estimate(version, kind):
+    """One without took lax's rough guess for the truth: 260 times as long as the best method."""
+    for ndim, k, stride, up, c in itertools.product((1, 2, 3), (3, 5), (1, 2), (1, 2), (1, 4)):
+        if kind == "weight" and up > 1:
+            continue
+        size, ones = (20,) * ndim, (1,) * ndim
+        numbers = (size, (k,) * ndim, (stride,) * ndim, ((1, 1),) * ndim, ones, (up,) * ndim)
+        for layout in ("first", "last"):
+            form = form_of(kind, layout, 2, 32, c, c, *numbers)
+            assert estimate(METHODS["lax"], form, version), category(form)
 
 
 @pytest.mark.parametrize(

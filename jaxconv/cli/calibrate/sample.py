@@ -41,6 +41,8 @@ MOST_MACS, LEAST_MACS, MOST_ENTRIES = 1.5e9, 2e5, 2**23
 # Channels times side of an image: what stays about the same from layer to layer of a network, as
 # in ResNet's 64@56, 128@28, 256@14. This part of the layers is drawn so.
 CHANNELS_TIMES_SIDE, LIKELY = (700, 9000), 0.6
+# Depthwise kernels mostly stand where a network is so many times wider.
+WIDENED = 3
 # The part of the layers of some kinds that read few channels, or write few: images, audio, maps;
 # and that of 1x1 layers which see a single position, as those that weigh channels do.
 FEW, SINGLE = 0.3, 0.15
@@ -152,7 +154,7 @@ def _draw(rng: random.Random) -> Layer:
         up, k = 2, rng.choice((2, 3, 4))
     elif kind == "depthwise":
         ndim = rng.choice((1, 2, 2, 2, 3))
-        groups = c_in = round(_between(rng, 8, 1024))
+        groups = c_in = 8 * round(_between(rng, 8, 2304) / 8)
         c_out = c_in * rng.choice((1, 1, 1, 1, 2))
         k = rng.choice((3, 4, 7, 15, 31)) if ndim == 1 else rng.choice((3, 3, 5, 7))
         stride = rng.choice((1, 1, 2))
@@ -174,7 +176,8 @@ def _draw(rng: random.Random) -> Layer:
         ndim, dilation, k = rng.choice((1, 2, 2)), rng.choice((2, 4, 8, 12)), 3
     if kind in ("dense", "strided", "pointwise", "depthwise", "grouped", "dilated") and ndim == 2:
         if side > 1 and rng.random() < LIKELY:  # as networks have it
-            side = min(128, max(5, round(_between(rng, *CHANNELS_TIMES_SIDE) / c_in)))
+            product = _between(rng, *CHANNELS_TIMES_SIDE) * (WIDENED if kind == "depthwise" else 1)
+            side = min(128, max(4, round(product / c_in)))
             if kind in ("dense", "strided", "dilated"):
                 k, c_out = 3, c_in * rng.choice((1, 1, 1, 2))
     if ndim == 1:
