@@ -1,7 +1,7 @@
 """group_products: the weight gradient of groups as one batched matrix product an image.
 
-A product of the patches of x with y, for each group. Of the kernel's taps, the patches need unfold
-but those along a row: those along the first dimension can as well be unfolded from y,
+The patches of x times y, for each group. A patch need not hold all of the kernel's taps: those
+along the first dimension can as well be unfolded from y,
 
     w[i, j, c, o] = sum_{h, p} x[h, p + j, c] * y[h - i, p, o],
 
@@ -41,12 +41,8 @@ def sides(form: Form) -> tuple[Form, Form]:
     y = dataclasses.replace(form, spatial=form.out_spatial, padding=none, **as_it_is)
     if form.ndim == 1 or form.strides[0] > 1:
         return form, y
-    high, (low, _), reach = (
-        form.spatial[0],
-        form.padding[0],
-        (form.kernel[0] - 1) * form.dilation[0],
-    )
-    rows = (high, *form.out_spatial[1:])
+    low, reach = form.padding[0][0], (form.kernel[0] - 1) * form.dilation[0]
+    rows = (form.spatial[0], *form.out_spatial[1:])
     x = dataclasses.replace(
         form, kernel=(1, *form.kernel[1:]), padding=(none[0], *form.padding[1:]), out_spatial=rows
     )
@@ -54,7 +50,7 @@ def sides(form: Form) -> tuple[Form, Form]:
         y,
         kernel=(form.kernel[0], *ones[1:]),
         dilation=(form.dilation[0], *ones[1:]),
-        padding=((reach - low, high + low - form.out_spatial[0]), *none[1:]),
+        padding=((reach - low, form.spatial[0] + low - form.out_spatial[0]), *none[1:]),
         out_spatial=rows,
     )
     return x, y

@@ -14,6 +14,7 @@ rule of `jax.lax.conv_general_dilated`; the row of positions and channels is our
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ LEAST = 4
 MOST_IMAGES, CACHED = 16, 1 << 14
 # Seconds of a call, and multiply-adds a second; two AVX-512 cores.
 CALL, RATE = 2e-5, 60e9
+# Strips of an image: each is a copy of its own in the program.
+MOST_STRIPS = 64
 # Entries of x with the rows that its strips share, unless they are less than twice those of x.
 MOST_SHARED = 1 << 20
 
@@ -54,11 +57,7 @@ def reach(form: Form, rows: int) -> Shape:
     return tuple((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in places)
 
 
-def divisors(number: int) -> list[int]:
-    """The divisors of a number, in order."""
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
+@functools.lru_cache(maxsize=4096)
 def cut(form: Form) -> Cut | None:
     """The best way to cut y into calls; None if there is none.
 
@@ -68,14 +67,17 @@ def cut(form: Form) -> Cut | None:
     high, wide = form.out_spatial[0], math.prod(form.out_spatial[1:])
     channels = form.groups * form.in_channels
     best: tuple[float, Cut] | None = None
-    for rows in divisors(high):
-        strips = form.batch * high // rows
+    for each in range(1, min(high, MOST_STRIPS) + 1):
+        rows, rest = divmod(high, each)
+        if rest:
+            continue
+        strips = form.batch * each
         seen = reach(form, rows)
         shared = seen[0] / (rows * form.strides[0]) - 1
         if shared > 1 and math.prod(seen) * strips * channels > MOST_SHARED:
             continue
-        for images in divisors(strips):
-            if images > 2 * MOST_IMAGES or (images == 1 and form.groups > 1):
+        for images in range(1 if form.groups == 1 else 2, 2 * MOST_IMAGES + 1):
+            if strips % images:
                 continue
             many = max(math.log2(images / MOST_IMAGES), 0)
             large = max(math.log2(images * rows * wide / CACHED), 0)
