@@ -189,8 +189,9 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
 
     What may be a weight gradient is looked at in both forms: a convolution whose window is larger
     than its result (or a last layer that sees its whole input), and one whose batch does not lie
-    first in memory, as a kernel's gradient has its channels there. Of depthwise kernels only the
-    first: on small images their gradient is as short a sum as a forward one.
+    first in memory, as a kernel's gradient has its channels there (and who names batches last, for
+    whom the second form is a candidate more). Not so depthwise kernels, whose estimates in the
+    weight form were too low for windows smaller than the result.
     """
     kinds = ["forward"]
     if math.prod(spec.kernel) > math.prod(spec.out_spatial):

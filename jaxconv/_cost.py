@@ -29,9 +29,8 @@ FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS = 64, 8, 16, 48, 4, 9
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
-# Endings of a class, in the order in which they are dropped where nothing was measured: the last
-# of a name first.
-SUFFIXES = ("-strided", "-serial", "-one", "-row", "-wide")
+# Endings of a class, in the order in which they are dropped where nothing was measured.
+SUFFIXES = ("-row", "-wide", "-strided", "-serial", "-one")
 
 
 def features(form: Form) -> tuple[float, ...]:
@@ -111,7 +110,7 @@ def estimate(method: Method, form: Form, version: str | None = None) -> float | 
     coefficients = rows.get(name)
     for suffix in SUFFIXES:
         if coefficients is None:
-            name = name.removesuffix(suffix)
+            name = name.replace(suffix, "")
             coefficients = rows.get(name)
     if coefficients is None:
         return None

@@ -537,11 +537,27 @@ def test_a_weight_gradient_is_looked_at_in_both_forms():
     assert {o.kind for o in found.choice.considered} == {"forward"}
 
 
+def test_a_class_that_was_not_measured_takes_the_next_wider_one(monkeypatch):
+    """The end that says least goes first: a strided 5x5 kernel is more a strided one than not."""
+
+    def constant(seconds):
+        return (seconds, 0, 0, 0, 0, 0, 0)
+
+    rows = {"": constant(1), "-strided": constant(2), "-dilated": constant(3)}
+    rows = {f"lax/forward/last/depthwise{end}": row for end, row in rows.items()}
+    monkeypatch.setitem(COEFFICIENTS, "test", rows)
+    for k, stride, up, seconds in (3, 1, 1, 1), (5, 1, 1, 1), (5, 2, 1, 2), (5, 1, 2, 3):
+        for ndim in 1, 2:
+            numbers = ((20,), (k,), (stride,), ((1, 1),), (1,), (up,))
+            form = form_of("forward", "last", 2, 32, 1, 1, *(n * ndim for n in numbers))
+            assert estimate(METHODS["lax"], form, "test") == seconds, category(form)
+
+
 @pytest.mark.parametrize("version", COEFFICIENTS)
 @pytest.mark.parametrize("kind", ["forward", "weight"])
 def test_every_class_of_groups_has_an_estimate(version, kind):
     """One without took lax's rough guess for the truth: 260 times as long as the best method."""
-    for ndim, k, stride, up, c in itertools.product((1, 2, 3), (3, 5), (1, 2), (1, 2), (1, 4)):
+    for ndim, k, stride, up, c in itertools.product((1, 2, 3), (3, 5), (1, 2), (1, 2), (1, 4, 16)):
         if kind == "weight" and up > 1:
             continue
         size, ones = (20,) * ndim, (1,) * ndim

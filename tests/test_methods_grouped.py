@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import re
 
 import jax
@@ -16,6 +17,7 @@ from jaxconv._methods import (
     channel_blocks,
     group_products,
     group_split,
+    onednn,
     phases,
     shift_weight,
     shifts,
@@ -523,3 +525,68 @@ def test_refusals():
                  for c in (4, 64))  # fmt: skip
     assert group_split.METHOD.supports(few) == "takes few groups of many channels"
     assert group_split.BLOCKS.supports(many) == "takes groups of few channels"
+
+
+TWO_SIDED = {
+    "padded by more than it reaches": (
+        2,
+        2,
+        3,
+        4,
+        (7, 6),
+        (3, 2),
+        (1, 1),
+        ((4, 3), (1, 2)),
+        (1, 1),
+    ),
+    "dilated": (2, 2, 3, 4, (8, 7), (3, 3), (1, 2), ((2, 1), (0, 2)), (2, 2)),
+    "unpadded": (2, 2, 3, 4, (7, 6), (3, 2), (1, 1), ((0, 0), (1, -1)), (1, 1)),
+    "3-D": (2, 2, 3, 4, (5, 6, 5), (3, 2, 2), (1, 2, 1), ((1, 1), (0, 1), (1, 0)), (1, 1, 2)),
+}
+ONE_SIDED = {
+    "cropped": (2, 2, 3, 4, (7, 6), (3, 2), (1, 1), ((-1, 2), (1, 0)), (1, 1)),
+    "strided": (2, 2, 3, 4, (7, 6), (3, 2), (2, 1), ((1, 1), (1, 0)), (1, 1)),
+    "few rows": (2, 2, 3, 4, (7, 6), (7, 2), (1, 1), ((0, 0), (1, 0)), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("most", [2**23, 2**8])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", [*TWO_SIDED, *ONE_SIDED])
+def test_group_products_unfold_both_sides(case, layout, most, monkeypatch):
+    monkeypatch.setattr(group_products, "CACHED_BYTES", most)
+    form = make({**TWO_SIDED, **ONE_SIDED}[case], "weight", layout, np.float32)
+    of_x, of_y = group_products.sides(form)
+    assert (of_y.taps > 1) == (case in TWO_SIDED) and of_x.taps * of_y.taps == form.taps
+    assert group_products.parts_of(form) == (1 if most > 2**8 else form.groups)
+    a, b = operands(form)
+    got, want = compute(group_products.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+
+
+def test_group_products_read_no_row_that_is_cropped():
+    form = make(ONE_SIDED["cropped"], "weight", "last", np.float32)
+    a, b = (np.array(v) for v in operands(form))
+    a[:, 0] = np.nan
+    assert np.isfinite(compute(group_products.METHOD, form, a, b)).all()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (2, 1, 16, (64, 2048), (63, 1)),  # many rows of x for few of y
+        (2, 1, 256, (128, 128), (8, 8)),  # many channels of y
+        (32, 4, 4, (56, 56), (3, 3)),
+    ],
+)
+def test_memory_of_weight_gradients_of_groups(sizes):
+    groups, c, o, size, kernel = sizes
+    case = (1, groups, c, o, size, kernel, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    form = make(case, "weight", "last", np.float32)
+    arrays = [jax.ShapeDtypeStruct(s, np.float32) for s in (form.x_shape, form.y_shape)]
+    numbers = sum(math.prod(s) for s in (form.x_shape, form.y_shape, form.w_shape))
+    for method in (group_products.METHOD, onednn.METHOD):
+        if method.supports(form) is None:
+            run = jax.jit(lambda x, y, method=method: method.weight(x, y, form))
+            used = run.lower(*arrays).compile().memory_analysis().temp_size_in_bytes
+            assert used <= 2 * 4 * numbers + 32 * 2**20, method.name

@@ -58,7 +58,7 @@ NOTES = {
         "Weight gradients of depthwise and narrow groups.",
     ),
     "group_products": Note(
-        "weight-gradient", "The rows of one image and one group; the groups are a batch of such products. In two dimensions the taps along a row are unfolded from the signal, and those down a column from the error.",
+        "weight-gradient", "The rows of one image and one group; the groups are a batch of such products. In two dimensions, with stride 1 down the column, the taps along a row are unfolded from the signal, and those down a column from the error.",
         "$G P K C O$ multiply-adds in batched products, after $G P (K_1 C + K_0 O)$ numbers are copied, an image at a time, for a kernel $K_0 \\times K_1$.",
         "Weight gradients of groups, as in ResNeXt.",
     ),
@@ -79,7 +79,7 @@ NOTES = {
     ),
     "onednn": Note(
         "sliding", "The window where it lies, for a few positions and sixteen channels at a time, in registers.",
-        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back. Fewer than sixteen output channels take as long as sixteen. A weight gradient copies the input once.",
+        "$G P K C O$ multiply-adds at the rate of a product; the weights are brought to blocks of sixteen channels at each call, and what lies channels first is brought to channels last and back. Fewer than sixteen output channels take as long as sixteen. A weight gradient copies input and output's gradient once, and the rows that strips of them share.",
         "On Linux with x86-64, where jaxlib has it: layers with a stride, groups of eight channels and more, stems, depthwise kernels of small images, and many dense layers; weight gradients of groups, of narrow layers and of strided ones.",
     ),
     "taps": Note(

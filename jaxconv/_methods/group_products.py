@@ -26,8 +26,9 @@ from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part, total
 from jaxconv._methods._products import over_rows, product
 
-MOST_TAPS = 64
-# Bytes of patches made at once, and the most for one group of one image.
+# Taps; rows of x for each of y, where both are unfolded.
+MOST_TAPS, MOST_ROWS = 64, 1.5
+# Bytes unfolded at once, and the most for one group of one image.
 CACHED_BYTES, MOST_BYTES = 2**23, 2**24
 # Multiply-adds a second of very wide groups, and the width that has half of it; bytes a second of
 # copies, seconds of a call and of a step; two AVX-512 cores.
@@ -35,11 +36,16 @@ RATE, HALF_WIDTH, BANDWIDTH, CALL, STEP = 30e9, 32, 3e9, 5e-5, 2e-5
 
 
 def sides(form: Form) -> tuple[Form, Form]:
-    """What to unfold from x, and from y: where rows are dense, the first dimension's taps."""
+    """What to unfold from x, and from y: with stride 1, the taps of the first dimension.
+
+    Not where x has many rows more than y, whose products would be with zeros, nor where rows of x
+    are cropped: no NaN of theirs may be met.
+    """
     ones, none = (1,) * form.ndim, ((0, 0),) * form.ndim
     as_it_is = dict.fromkeys(("kernel", "strides", "dilation"), ones)
     y = dataclasses.replace(form, spatial=form.out_spatial, padding=none, **as_it_is)
-    if form.ndim == 1 or form.strides[0] > 1:
+    many = form.spatial[0] > MOST_ROWS * form.out_spatial[0]
+    if form.ndim == 1 or form.strides[0] > 1 or many or min(form.padding[0]) < 0:
         return form, y
     low, reach = form.padding[0][0], (form.kernel[0] - 1) * form.dilation[0]
     rows = (form.spatial[0], *form.out_spatial[1:])
@@ -70,11 +76,16 @@ def unfolded(x: Array, form: Form) -> Array:
     return x.reshape(x.shape[0], *shape)
 
 
+def bytes_of(form: Form) -> int:
+    """Bytes that one group of one image unfolds."""
+    of_x, of_y = sides(form)
+    columns = of_x.taps * form.in_channels + of_y.taps * form.out_channels
+    return form.accumulator.itemsize * math.prod(of_x.out_spatial) * columns
+
+
 def parts_of(form: Form) -> int:
     """In how many parts the groups are taken, so that what one unfolds stays in the cache."""
-    of_x, of_y = sides(form)
-    size = form.accumulator.itemsize * math.prod(of_x.out_spatial)
-    size *= of_x.taps * form.in_channels + of_y.taps * form.out_channels
+    size = bytes_of(form)
     return next(
         n
         for n in range(1, form.groups + 1)
@@ -83,7 +94,7 @@ def parts_of(form: Form) -> int:
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
-    """w = sum over images of patches @ y^T."""
+    """w, the sum over images of what x unfolds times what y unfolds."""
     parts = parts_of(form)
     groups = form.groups // parts
     of_x, of_y = sides(form)
@@ -123,9 +134,8 @@ def supports(form: Form) -> str | None:
         return "takes no dilated input"
     if form.taps > MOST_TAPS:
         return f"takes at most {MOST_TAPS} taps"
-    size = form.in_channels * form.taps * math.prod(form.out_spatial) * form.accumulator.itemsize
-    if size > MOST_BYTES:
-        return f"takes patches of a group of at most {MOST_BYTES} bytes"
+    if bytes_of(form) > MOST_BYTES:
+        return f"takes groups of which an image unfolds to at most {MOST_BYTES} bytes"
     return None
 
 
@@ -140,7 +150,7 @@ def cost(form: Form) -> float:
 
 METHOD = Method(
     "group_products",
-    "weight gradient of groups: patches, one batched product",
+    "weight gradient of groups: x and y unfolded, one batched product",
     supports,
     None,
     weight,

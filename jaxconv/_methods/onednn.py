@@ -69,7 +69,7 @@ def in_whole_vectors(form: Form) -> Form:
 
 
 def supports(form: Form) -> str | None:
-    """What oneDNN has fast code for: float32, no dilated input, nothing cropped.
+    """What oneDNN has fast code for: float32; forward no dilated input, and nothing cropped.
 
     Depthwise kernels in one or three dimensions or dilated, and windows full of padding, took up to
     fifteen times as long as their like.

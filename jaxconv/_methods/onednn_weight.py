@@ -31,14 +31,15 @@ from jaxconv._spec import Shape
 LANES = 16
 # Channels of a group.
 LEAST = 4
-# Images that a call sums over at most; positions whose part of y fits a cache.
+# Images that a call sums over well, half of the most; positions whose part of y fits a cache.
 MOST_IMAGES, CACHED = 16, 1 << 14
 # Seconds of a call, and multiply-adds a second; two AVX-512 cores.
 CALL, RATE = 2e-5, 60e9
 # Strips of an image: each is a copy of its own in the program.
 MOST_STRIPS = 64
-# Entries of x with the rows that its strips share, unless they are less than twice those of x.
-MOST_SHARED = 1 << 20
+# The strips of x may have so many entries, or so many times those of x and y: what they share is
+# copied, and so is padding.
+SMALL, MOST_COPIED = 1 << 20, 1.5
 
 
 class Cut(NamedTuple):
@@ -66,6 +67,7 @@ def cut(form: Form) -> Cut | None:
     """
     high, wide = form.out_spatial[0], math.prod(form.out_spatial[1:])
     channels = form.groups * form.in_channels
+    arrays = math.prod(form.x_shape) + math.prod(form.y_shape)
     best: tuple[float, Cut] | None = None
     for each in range(1, min(high, MOST_STRIPS) + 1):
         rows, rest = divmod(high, each)
@@ -74,7 +76,7 @@ def cut(form: Form) -> Cut | None:
         strips = form.batch * each
         seen = reach(form, rows)
         shared = seen[0] / (rows * form.strides[0]) - 1
-        if shared > 1 and math.prod(seen) * strips * channels > MOST_SHARED:
+        if math.prod(seen) * strips * channels > max(SMALL, MOST_COPIED * arrays):
             continue
         for images in range(1 if form.groups == 1 else 2, 2 * MOST_IMAGES + 1):
             if strips % images:
@@ -118,10 +120,15 @@ def turns(form: Form) -> bool:
     return few and set(form.lhs_dilation) == {1} and may_turn(form)
 
 
+def oriented(form: Form) -> Form:
+    """The weight gradient that is computed: `form`, or that with x and y in each other's place."""
+    return turned_form(form) if turns(form) else form
+
+
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w, the sum of the calls' convolutions."""
     if turns(form):
-        turned = turned_form(form)
+        turned = oriented(form)
         return turned_back(weight(y, x, turned), turned)
     found = cut(form)
     assert found, "unsupported"
@@ -161,16 +168,16 @@ def supports(form: Form) -> str | None:
         return "takes weight gradients of several taps"
     if form.groups > 1 and min(form.in_channels, form.out_channels) < LEAST:
         return f"takes weight gradients of groups of at least {LEAST} channels"
-    if form.ndim > 1 and form.dilation[-1] > 1:
+    if form.ndim > 1 and form.dilation[-1] > 1 and form.kernel[-1] > 1:
         return "takes no weight gradient of kernels dilated in the last dimension"
-    if cut(turned_form(form) if turns(form) else form) is None:
-        return "takes no weight gradient of groups of a single image that has no even strips"
+    if cut(oriented(form)) is None:
+        return "takes weight gradients whose images and rows have an even cut into small strips"
     return None
 
 
 def cost(form: Form) -> float:
     """The calls, and copies of x and y."""
-    found = cut(turned_form(form) if turns(form) else form)
+    found = cut(oriented(form))
     moved = math.prod(form.x_shape) + math.prod(form.y_shape)
     calls = found.calls if found else 1
     return calls * CALL + form.macs / RATE + moved * np.dtype(np.float32).itemsize / 3e9

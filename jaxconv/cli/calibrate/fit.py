@@ -25,7 +25,7 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
         found[method, kind, category].append((layout, *measured))
     for (method, kind, category), measured in list(found.items()):
         for suffix in SUFFIXES:  # too few of a class stand for the wider one
-            base = (method, kind, category.removesuffix(suffix))
+            base = (method, kind, category.replace(suffix, ""))
             if base[2] != category and len(found.get(base, ())) < LEAST_SAMPLES:
                 found[base] = found.get(base, []) + measured
             category = base[2]
