@@ -335,11 +335,12 @@ def in_the_plane(form: Form) -> Form:
 
 
 def may_turn(form: Form) -> bool:
-    """Whether x and y may change places: stride 1, and no part of x is cropped.
+    """Whether x and y may change places: stride 1, x not dilated, and no part of it cropped.
 
     All of x meets y then, at its zero padding if nowhere else; what is cropped must not.
     """
-    return set(form.strides) == {1} and min(side for pair in form.padding for side in pair) >= 0
+    dense = {*form.strides, *form.lhs_dilation} == {1}
+    return dense and min(side for pair in form.padding for side in pair) >= 0
 
 
 def turned_form(form: Form) -> Form:

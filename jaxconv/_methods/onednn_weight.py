@@ -117,7 +117,7 @@ def strips_of_y(y: Array, form: Form, found: Cut) -> tuple[Array, tuple[int, ...
 def turns(form: Form) -> bool:
     """Whether x should be the kernel, in y's place: where y has too few channels to compute."""
     few = form.out_channels < min(LANES, form.in_channels)
-    return few and set(form.lhs_dilation) == {1} and may_turn(form)
+    return few and may_turn(form)
 
 
 def oriented(form: Form) -> Form:

@@ -59,7 +59,7 @@ def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
 def turns(form: Form) -> bool:
     """Whether to unfold y, of fewer channels, and not x."""
     fewer = 2 * form.out_channels <= form.in_channels
-    return fewer and set(form.lhs_dilation) == {1} and may_turn(form)
+    return fewer and may_turn(form)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
