@@ -48,6 +48,8 @@ class Form:
       layout: "last" or "first", how x (and y) lie in memory.
       weight_first: whether w lies in memory as (G*O, C, *K), PyTorch's order, rather than
         (*K, C, G*O).
+      outputs_first: whether its outputs lie before its inputs, as PyTorch's do (G*O, C); an input
+        gradient has them the other way round than the layer.
       dtype: of the operands.
       out_dtype: of the result.
       precision: lax's.
@@ -74,6 +76,7 @@ class Form:
     precision: Any = None
     examples: int = 1
     portable: bool = False
+    outputs_first: bool = False
 
     @property
     def ndim(self) -> int:
@@ -252,6 +255,7 @@ def forward_view(spec: ConvSpec) -> View:
         out_dtype=spec.out_dtype,
         precision=spec.precision,
         portable=spec.portable,
+        outputs_first=dn.rhs_spec[0] < dn.rhs_spec[1],
     )
     last = spec.ndim + 1
 
@@ -301,6 +305,7 @@ def weight_view(spec: ConvSpec) -> View:
         precision=spec.precision,
         examples=examples,
         portable=spec.portable,
+        outputs_first=dn.out_spec[1] < dn.out_spec[0],
     )
     turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
     form = turned_form(plain) if turned else plain

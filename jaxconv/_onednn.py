@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -25,6 +26,17 @@ from jaxconv._environment import asked
 # The versions of jaxlib whose calls were looked at, from 0.10.0 to 0.12.0.1, and the first that was
 # not. What it does not understand, oneDNN answers by ending the process: a trial would not do.
 SEEN, UNSEEN = (0, 10), (0, 13)
+# The first whose oneDNN has code of its own for products with AVX2. An older one (3.7.3) leaves
+# them to a way that writes where it must not: the process ended or stood still.
+SAFE_PRODUCTS = (0, 12)
+# Bytes of the vectors of AVX-512 and of AVX2; what oneDNN needs of the processor for each, and the
+# words in ONEDNN_MAX_CPU_ISA that allow it (how they begin).
+WIDE, NARROW = 64, 32
+ANYTHING = ("DEFAULT", "ALL", "AVX512", "AVX10")
+NEEDS = {
+    WIDE: ({"avx512f", "avx512bw", "avx512vl", "avx512dq"}, ANYTHING),
+    NARROW: ({"avx2", "fma"}, (*ANYTHING, "AVX2")),
+}
 # XLA's own use of the calls, with which ours were not tried.
 XLA_OPTION = "xla_cpu_experimental_onednn_custom_call"
 
@@ -41,6 +53,47 @@ def wanted() -> bool:
     return looked_at and XLA_OPTION not in os.environ.get("XLA_FLAGS", "")
 
 
+def processor_flags() -> set[str]:
+    """What the processor has, in Linux's words; nothing where that is not told."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Bytes of the vectors that oneDNN computes with: WIDE, NARROW, or 0 if its code is slow here.
+
+    It is the processor's, unless the user allows oneDNN less.
+    """
+    has = processor_flags()
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    for size, (needed, allowed) in NEEDS.items():
+        if needed <= has and most.upper().startswith(allowed):
+            return size
+    return 0
+
+
+def any_order() -> bool:
+    """Whether convolutions of images that lie channels first are fast: with AVX-512 alone.
+
+    With AVX2 oneDNN has plain loops for them, of a thousand times the time, and in older versions
+    the way that is not safe for products.
+    """
+    return vector_bytes() == WIDE
+
+
+def products() -> bool:
+    """Whether the call of a product is there, computes what it should, and is safe."""
+    return available() and _safe_products()
+
+
+def _safe_products() -> bool:
+    return vector_bytes() == WIDE or _compat.JAXLIB_VERSION >= SAFE_PRODUCTS
+
+
 @functools.cache
 def available() -> bool:
     """Whether the calls are there and compute what they should.
@@ -48,6 +101,8 @@ def available() -> bool:
     Tried in a thread of its own, outside the transformations and context managers of the caller.
     """
     if not wanted() or sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    if not vector_bytes():
         return False
     found: list[bool] = []
     trial = threading.Thread(target=lambda: found.append(_right()))
@@ -60,7 +115,7 @@ def available() -> bool:
 
 
 def _right() -> bool:
-    """Whether a small grouped convolution and a product come out right."""
+    """Whether a small grouped convolution comes out right, and a product if it may be asked for."""
     x = np.arange(24, dtype=np.float32).reshape(1, 6, 4)
     w = np.arange(-12, 12, dtype=np.float32).reshape(3, 2, 4)
     parts = np.pad(x, ((0, 0), (1, 1), (0, 0))).reshape(8, 2, 2), w.reshape(3, 2, 2, 2)
@@ -86,8 +141,10 @@ def _right() -> bool:
     try:
         device = jax.local_devices(backend="cpu")[0]
         with jax.default_device(device), jax.transfer_guard("allow"), jax.disable_jit(False):
-            found = jax.jit(convolution)(x, w), jax.jit(product)(x[0], w[0])
+            found = [jax.jit(convolution)(x, w)]
+            if _safe_products():
+                found.append(jax.jit(product)(x[0], w[0]))
     except Exception:  # whatever a JAX that has no such calls says
         return False
     right = y.reshape(1, 3, 4), x[0] @ w[0].T
-    return all(np.array_equal(a, b) for a, b in zip(found, right, strict=True))
+    return all(map(np.array_equal, found, right))

@@ -17,7 +17,7 @@ from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import candidates, choose, margin, refusal, risky
 from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
-from jaxconv._form import Form
+from jaxconv._form import Form, forward_view
 from jaxconv._methods import METHODS, _turned, crop, winograd
 
 
@@ -455,21 +455,60 @@ def test_products_of_one_image_position_or_window(method, batch, size, kernel, n
 
 
 @pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("outputs_first", [True, False])
 @pytest.mark.parametrize("method, kernel, c, o", [("patches", 7, 16, 8), ("pointwise", 1, 96, 23)])
-def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch):
-    """A few examples meet a large weight: to transpose it took ten times as long as the product."""
+def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch, outputs_first):
+    """A few examples meet a large weight: to transpose it took ten times as long as the product.
+
+    That of an input gradient has its outputs and inputs the other way round.
+    """
+    if method == "patches" and not outputs_first:
+        pytest.skip("an input gradient is not such a product")
     geometry = (batch, 1, c, o, *((kernel, kernel),) * 2, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
     form = form_of("forward", "first" if kernel > 1 else "last", *geometry)
-    form = dataclasses.replace(form, weight_first=True)
+    form = dataclasses.replace(form, weight_first=True, outputs_first=outputs_first)
+    order = (2, 3, 1, 0) if outputs_first else (2, 3, 0, 1)
 
     def run(x, w):
-        x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
-        return METHODS[method].forward(x, w, form)
+        return METHODS[method].forward(x.transpose(0, 2, 3, 1), w.transpose(order), form)
 
-    x, w = jnp.zeros((batch, c, kernel, kernel)), jnp.zeros((o, c, kernel, kernel))
+    sizes = (o, c) if outputs_first else (c, o)
+    x, w = jnp.zeros((batch, c, kernel, kernel)), jnp.zeros((*sizes, kernel, kernel))
     text = jax.jit(run).lower(x, w).compile().as_text()
     for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", text):
         assert np.prod([int(n) for n in shape.split(",") if n]) < w.size
+
+
+def test_outputs_and_inputs_of_a_weight_are_where_they_lie():
+    def loss(numbers):
+        def convolve(x, w):
+            return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=numbers).sum()
+
+        return convolve
+
+    for numbers, shape, outputs_first in (
+        (("NHWC", "HWIO", "NHWC"), (3, 3, 6, 8), False),
+        (("NHWC", "OIHW", "NHWC"), (8, 6, 3, 3), True),
+    ):
+        gradients = jax.grad(loss(numbers), (0, 1))
+        found = jaxconv.explain(gradients, jnp.zeros((2, 5, 5, 6)), jnp.zeros(shape))
+        forms = {c.direction: forward_view(c.spec).form for c in found}
+        assert forms["forward"].outputs_first is outputs_first
+        assert forms["input gradient"].outputs_first is not outputs_first
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_depthwise_with_a_stride_is_a_sum_of_masked_loads(layout):
+    """Of 80 channels at 2x112x112, strided slices of a padded copy took 2.8 ms, and these 0.5."""
+    form = form_of(
+        "forward", layout, 2, 16, 1, 1, (12, 12), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (1, 1)
+    )
+    x, w = jnp.ones(form.x_shape), jnp.ones(form.w_shape)
+    programs = [
+        str(jax.make_jaxpr(lambda x, w, m=m: METHODS[m].forward(x, w, form))(x, w))
+        for m in ("depthwise", "shifts")
+    ]
+    assert programs[0] == programs[1]
 
 
 def test_no_product_for_all_pixels_where_few_outputs_are_kept():

@@ -49,7 +49,7 @@ COEFFICIENTS: dict[str, tuple[float, ...]] = {
     "depthwise/forward/first/depthwise-strided": (0.0001247, 6.016e-11, 0, 0, 0, 2.247e-09, 0),
     "depthwise/forward/last/depthwise": (9.69e-05, 0, 3.671e-11, 2.57e-11, 0, 2.404e-09, 6.438e-11),
     "depthwise/forward/last/depthwise-dilated": (0.0001217, 4.409e-11, 0, 0, 1.506e-10, 0, 3.036e-10),
-    "depthwise/forward/last/depthwise-strided": (0.0001261, 5.979e-11, 0, 0, 0, 1.519e-09, 2.374e-11),
+    "depthwise/forward/last/depthwise-strided": (7.691e-05, 4.999e-11, 0, 0, 1.182e-10, 3.047e-09, 1.521e-10),
     "extra_row/forward/first/dense": (0.0002016, 8.84e-12, 1.292e-11, 0, 0, 7.862e-10, 0),
     "extra_row/forward/first/dense-serial": (0.0001496, 1.01e-11, 1.859e-11, 1.82e-11, 1.191e-09, 4.271e-10, 8.813e-12),
     "extra_row/forward/first/line": (5.676e-05, 5.407e-12, 2.79e-10, 2.658e-10, 1.292e-10, 1.763e-09, 0),

@@ -25,7 +25,7 @@ from jaxconv._form import Form
 def by_onednn(form: Form, a: Array, b: Array) -> bool:
     """Whether a product of a and b is oneDNN's."""
     single = a.dtype == b.dtype == np.float32
-    return single and not form.portable and _onednn.available()
+    return single and not form.portable and _onednn.products()
 
 
 def product(a: Array, b: Array, form: Form, *, turn_a: bool = False, turn_b: bool = False) -> Array:

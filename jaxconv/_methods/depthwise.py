@@ -28,11 +28,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y = sum over taps of slice times weight, in the layout that x has in memory.
 
     A dilated x is taken a phase of its outputs at a time, so that no product is with its zeros.
-    Channels first, the lanes are a row of pixels, and the sum is that of `shifts`.
+    Channels first, the lanes are a row of pixels, and the sum is that of `shifts`; so it is with a
+    stride, where this one took up to six times as long (docs/xla.md).
     """
     if phases.supports(form) is None:
         return phases.phase_by_phase(x, w, form, forward)
-    if form.layout == "first" and shifts.supports(form) is None:
+    if (form.layout == "first" or max(form.strides) > 1) and shifts.supports(form) is None:
         return shifts.forward(x, w, form)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)

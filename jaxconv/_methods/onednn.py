@@ -31,15 +31,15 @@ RATE, DEPTHWISE_RATE, BANDWIDTH, CALL = 90e9, 20e9, 6e9, 4e-5
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
-    """y by one call of oneDNN, of arrays as they lie in memory."""
+    """y by one call of oneDNN, of arrays as they lie in memory, if it has fast code for that."""
     *space, last = range(1, form.ndim + 2)
-    images, kernel = (0, last, *space), (last, form.ndim, *range(form.ndim))
+    images = (0, last, *space)
     result = form.y_shape
-    if form.layout == "first":
+    as_it_lies = form.layout == "first" and _onednn.any_order()
+    if as_it_lies:
         x, images = jnp.moveaxis(x, -1, 1), tuple(range(last + 1))
         result = (form.batch, result[-1], *form.out_spatial)
-    if form.weight_first:
-        w, kernel = jnp.moveaxis(w, (-1, -2), (0, 1)), tuple(range(last + 1))
+    w, kernel = weight_as_it_lies(w, form)
     y = _compat.onednn_convolution(
         x,
         w,
@@ -51,7 +51,17 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         dilation=form.dilation,
         groups=form.groups,
     )
-    return jnp.moveaxis(y, 1, -1) if form.layout == "first" else y
+    return jnp.moveaxis(y, 1, -1) if as_it_lies else y
+
+
+def weight_as_it_lies(w: Array, form: Form) -> tuple[Array, tuple[int, ...]]:
+    """w (*K, C, O) in its order in memory, and the places of outputs, inputs and taps there."""
+    outputs, inputs = (0, 1) if form.outputs_first else (1, 0)
+    pair = (-1, -2) if form.outputs_first else (-2, -1)
+    if form.weight_first:
+        return jnp.moveaxis(w, pair, (0, 1)), (outputs, inputs, *range(2, w.ndim))
+    taps = range(form.ndim)
+    return jnp.moveaxis(w, pair, (-2, -1)), (form.ndim + outputs, form.ndim + inputs, *taps)
 
 
 def in_whole_vectors(form: Form) -> Form:
@@ -96,7 +106,7 @@ def unavailable(form: Form) -> str | None:
     if form.portable:
         return "takes no program that is exported or kept on disk: XLA cannot write it to a file"
     if not _onednn.available():
-        return "takes a jaxlib with oneDNN in it (Linux on x86-64), and JAXCONV_ONEDNN not off"
+        return "takes a jaxlib with oneDNN in it (Linux, x86-64, AVX2), and JAXCONV_ONEDNN not off"
     return None
 
 

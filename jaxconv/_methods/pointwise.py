@@ -94,12 +94,12 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     x = used(x, form)
     if not stays_first(form):
         x = x.reshape(-1, form.in_channels)
-        if form.weight_first and (form.positions == form.batch or by_onednn(form, x, w)):
+        if form.outputs_first and (form.positions == form.batch or by_onednn(form, x, w)):
             w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
             y = of_few_rows(x, w, form)
         else:
             y = product(x, w.reshape(form.in_channels, -1), form)
-    elif form.batch == form.groups == 1 and not form.weight_first:
+    elif form.batch == form.groups == 1 and not form.outputs_first:
         y = product(w.reshape(form.in_channels, -1), by_images(x)[0], form, turn_a=True)
         y = jnp.moveaxis(y.reshape(1, -1, *form.out_spatial), 1, -1)
     else:
