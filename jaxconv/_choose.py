@@ -130,7 +130,7 @@ def refusal(method: Method, form: Form) -> str | None:
 def seconds_of(method: Method, form: Form) -> float:
     """The fitted estimate for `method`, or its own where its like was not measured."""
     fitted = estimate(method, form)
-    seconds = method.cost(form) if fitted is None else fitted
+    seconds = (method.cost(form) if fitted is None else fitted) + method.besides(form)
     if method.name == "lax" and form.outgrown:
         rate = PLAIN_RATE if form.groups * form.examples == 1 else PLAIN_RATE_OF_GROUPS
         return max(seconds, form.macs * form.examples / rate)

@@ -25,6 +25,7 @@ class Method(NamedTuple):
       exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
       auto: whether "auto" may choose it.
       work: form -> the form whose work it does, where it fills up tiles or vectors.
+      besides: form -> estimated seconds of what it does on this processor beside what was measured.
       linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 
@@ -37,4 +38,5 @@ class Method(NamedTuple):
     exact: bool = True
     auto: bool = True
     work: Callable[[Form], Form] = lambda form: form
+    besides: Callable[[Form], float] = lambda form: 0.0
     linear: bool = True

@@ -121,6 +121,17 @@ def cost(form: Form) -> float:
     return CALL + in_whole_vectors(form).macs / rate + moved * form.dtype.itemsize / BANDWIDTH
 
 
+def transposes(form: Form) -> float:
+    """Seconds to bring x and y to channels last and back, where oneDNN has no fast code for both.
+
+    The estimates were fitted where it has.
+    """
+    if form.kind == "weight" or form.layout == "last" or _onednn.any_order():
+        return 0.0
+    moved = math.prod(form.x_shape) + math.prod(form.y_shape)
+    return moved * form.dtype.itemsize / BANDWIDTH
+
+
 METHOD = Method(
     "onednn",
     "oneDNN's convolution, by XLA's custom call",
@@ -129,4 +140,5 @@ METHOD = Method(
     onednn_weight.weight,
     cost,
     work=in_whole_vectors,
+    besides=transposes,
 )
