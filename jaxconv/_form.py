@@ -49,7 +49,7 @@ class Form:
       weight_first: whether w lies in memory as (G*O, C, *K), PyTorch's order, rather than
         (*K, C, G*O).
       outputs_first: whether its outputs lie before its inputs, as PyTorch's do (G*O, C); an input
-        gradient has them the other way round than the layer.
+        gradient has them the other way round than the layer. Forward form alone.
       dtype: of the operands.
       out_dtype: of the result.
       precision: lax's.
@@ -305,7 +305,6 @@ def weight_view(spec: ConvSpec) -> View:
         precision=spec.precision,
         examples=examples,
         portable=spec.portable,
-        outputs_first=dn.out_spec[1] < dn.out_spec[0],
     )
     turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
     form = turned_form(plain) if turned else plain

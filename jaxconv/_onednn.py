@@ -15,12 +15,11 @@ import os
 import platform
 import sys
 import threading
-from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxconv import _compat
+from jaxconv import _compat, _processor
 from jaxconv._environment import asked
 
 # The versions of jaxlib whose calls were looked at, from 0.10.0 to 0.12.0.1, and the first that was
@@ -53,22 +52,13 @@ def wanted() -> bool:
     return looked_at and XLA_OPTION not in os.environ.get("XLA_FLAGS", "")
 
 
-def processor_flags() -> set[str]:
-    """What the processor has, in Linux's words; nothing where that is not told."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
-
-
 @functools.cache
 def vector_bytes() -> int:
     """Bytes of the vectors that oneDNN computes with: WIDE, NARROW, or 0 if its code is slow here.
 
     It is the processor's, unless the user allows oneDNN less.
     """
-    has = processor_flags()
+    has = _processor.flags()
     most = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
     for size, (needed, allowed) in NEEDS.items():
         if needed <= has and most.upper().startswith(allowed):

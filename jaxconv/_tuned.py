@@ -14,13 +14,13 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import platform
 import tempfile
 import warnings
 from pathlib import Path
 
 import jax
 
+from jaxconv import _processor
 from jaxconv._choose import Choice, choose, refusal, view_of, wants_exact
 from jaxconv._choose import real_spec as _real
 from jaxconv._environment import asked
@@ -43,18 +43,6 @@ def version() -> str:
         return "source"
 
 
-@functools.cache
-def cpu_model() -> str:
-    """The name of the processor, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def threads() -> int:
     """The number of processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -69,7 +57,12 @@ def folder() -> Path:
         from platformdirs import user_cache_dir
 
         root = user_cache_dir("jaxconv")
-    words = (cpu_model(), f"{threads()}-threads", f"jax-{jax.__version__}", f"jaxconv-{version()}")
+    words = (
+        _processor.model(),
+        f"{threads()}-threads",
+        f"jax-{jax.__version__}",
+        f"jaxconv-{version()}",
+    )
     safe = ["".join(c if c.isalnum() or c in ".-" else "_" for c in word) for word in words]
     return Path(root, *safe)
 

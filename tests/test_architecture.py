@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module imports only from rows above its own. A package (`_methods`) stands as one module.
 MAP = (
-    ("_allocator", "_calibration", "_compat", "_environment", "_errors", "_window"),
+    ("_allocator", "_calibration", "_compat", "_environment", "_errors", "_processor", "_window"),
     ("_arguments", "_heaps", "_onednn", "_rewrite", "_spec"),
     ("_form", "_shape"),
     ("_methods",),

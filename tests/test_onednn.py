@@ -18,7 +18,7 @@ from jax import lax
 from test_methods import form_of
 
 import jaxconv
-from jaxconv import _compat, _onednn, _tuned
+from jaxconv import _compat, _onednn, _processor, _tuned
 from jaxconv._choose import choose, seconds_of
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _products
@@ -267,7 +267,7 @@ AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
     ],
 )
 def test_the_vectors_it_computes_with(flags, allowed, size, monkeypatch):
-    monkeypatch.setattr(_onednn, "processor_flags", lambda: flags)
+    monkeypatch.setattr(_processor, "flags", lambda: flags)
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
     assert _onednn.vector_bytes.__wrapped__() == size

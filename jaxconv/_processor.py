@@ -1,0 +1,28 @@
+"""What the system tells of the processor."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+
+
+def told(name: str) -> str:
+    """The first entry of that name in Linux's /proc/cpuinfo, "" where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
+    return next(found, "")
+
+
+@functools.cache
+def model() -> str:
+    """The name of the processor."""
+    return told("model name") or platform.processor() or platform.machine()
+
+
+def flags() -> set[str]:
+    """What it has, in Linux's words ("avx2"); nothing where that is not told."""
+    return set(told("flags").split())
