@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import NARROW, category, estimate
+from jaxconv._cost import NARROW, category, estimate, factor, row
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -128,7 +128,15 @@ def refusal(method: Method, form: Form) -> str | None:
 
 
 def seconds_of(method: Method, form: Form) -> float:
-    """The fitted estimate for `method`, or its own where its like was not measured."""
+    """Estimated seconds of `method` on this processor."""
+    fitted = estimate(method, form)
+    if fitted is None and method.composed:  # of estimates that are of this processor
+        return method.cost(form)
+    return wide_seconds(method, form) * factor(row(method.name, form))
+
+
+def wide_seconds(method: Method, form: Form) -> float:
+    """Those with AVX-512: the fitted estimate, or the method's own if its like was not measured."""
     fitted = estimate(method, form)
     seconds = (method.cost(form) if fitted is None else fitted) + method.besides(form)
     if method.name == "lax" and form.outgrown:
@@ -204,7 +212,7 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     refused: list[tuple[str, str]] = []
     for kind in kinds:
         taken, not_taken = candidates(view_of(spec, kind).form)
-        moved = moves(spec, kind) / TRANSPOSE_RATE
+        moved = moves(spec, kind) / TRANSPOSE_RATE * factor("")
         for seconds, method in taken:
             if method.name == "lax":  # the same in either form
                 found.setdefault("lax", Option(seconds, kind, "lax"))

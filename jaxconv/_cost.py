@@ -7,7 +7,8 @@ read for the product), macs/C the entries of the result before the taps are summ
 written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), and a is what a
 call costs. All coefficients are positive, fitted with relative errors (`python -m jaxconv
 calibrate`), a row for each method, form, layout, class of convolution and generation of JAX. They
-stand in `_calibration`.
+are of processors with AVX-512; one with AVX2 takes some factor times as long, a number for each
+row or several. Both stand in `_calibration`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import math
 
 import numpy as np
 
-from jaxconv import _compat
-from jaxconv._calibration import COEFFICIENTS
+from jaxconv import _compat, _processor
+from jaxconv._calibration import COEFFICIENTS, FACTORS
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
@@ -116,3 +117,24 @@ def estimate(method: Method, form: Form, version: str | None = None) -> float | 
         return None
     seconds = sum(a * b for a, b in zip(coefficients, features(method.work(form)), strict=True))
     return seconds * (2.0 if form.dtype == np.float64 else 1.0)
+
+
+def beginnings(name: str) -> list[str]:
+    """The name of a row, and what it begins with, longest first: "a/b-c", "a/b", "a", ""."""
+    found = [name]
+    while name:
+        name = name[: max(name.rfind("/"), name.rfind("-"), 0)]
+        found.append(name)
+    return found
+
+
+@functools.cache
+def factors() -> dict[str, float]:
+    """How many times the fitted seconds this processor takes, by beginnings of a row's name."""
+    return FACTORS[generation()] if _processor.narrow() else {}
+
+
+def factor(name: str) -> float:
+    """How many times the fitted seconds this processor takes, for the row of that name."""
+    found = factors()
+    return next((found[part] for part in beginnings(name) if part in found), 1.0)

@@ -26,3 +26,10 @@ def model() -> str:
 def flags() -> set[str]:
     """What it has, in Linux's words ("avx2"); nothing where that is not told."""
     return set(told("flags").split())
+
+
+@functools.cache
+def narrow() -> bool:
+    """Whether its vectors are those of AVX2, half as wide as those of AVX-512."""
+    has = flags()
+    return "avx2" in has and "avx512f" not in has

@@ -13,7 +13,8 @@ from direct_sum import convolution, spread
 from jax import lax
 
 import jaxconv
-from jaxconv._calibration import COEFFICIENTS
+from jaxconv import _cost, _processor
+from jaxconv._calibration import COEFFICIENTS, FACTORS
 from jaxconv._choose import candidates, choose, margin, refusal, risky
 from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
@@ -563,6 +564,19 @@ def test_methods_chosen_for_known_layers():
     assert "lax" not in video.values() and video["forward"] in ("flatten", "onednn")
 
 
+@pytest.mark.parametrize("letters", [("NCHW", "OIHW", "NCHW"), ("NHWC", "OIHW", "NHWC")])
+def test_a_single_position_is_a_product_where_lax_transposes_the_weight(letters):
+    """lax took 1.3 to 4 ms for 2.4 to 4 MB of weights, the product 0.2 to 0.5."""
+    x, w = jnp.ones((2, 1024, 1, 1)), jnp.ones((1024, 1024, 1, 1))
+    x = x.reshape(2, 1, 1, 1024) if letters[0] == "NHWC" else x
+
+    def convolve(x, w):
+        return lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=letters)
+
+    (found,) = explanation(convolve, x, w)
+    assert found.method == "pointwise"
+
+
 def test_a_weight_gradient_is_looked_at_in_both_forms():
     """Of 4x4 kernels over 3x3 positions the gradient's window is smaller than its result."""
     x, w = jnp.ones((2, 6, 6, 16)), jnp.ones((4, 4, 16, 32))
@@ -590,6 +604,28 @@ def test_a_class_that_was_not_measured_takes_the_next_wider_one(monkeypatch):
             numbers = ((20,), (k,), (stride,), ((1, 1),), (1,), (up,))
             form = form_of("forward", "last", 2, 32, 1, 1, *(n * ndim for n in numbers))
             assert estimate(METHODS["lax"], form, "test") == seconds, category(form)
+
+
+def test_avx2_takes_the_factor_of_the_longest_name_that_has_one(monkeypatch):
+    """Where AVX-512 is, the fitted seconds hold."""
+    told = {"": 2.0, "onednn": 3.0, "onednn/forward/last/dense": 4.0, "scatter/forward": 5.0}
+    monkeypatch.setattr(_cost, "FACTORS", {version: told for version in FACTORS})
+    monkeypatch.setattr(_cost, "factors", _cost.factors.__wrapped__)
+    for narrow, expected in (True, (4, 4, 3, 3, 5, 2)), (False, (1,) * 6):
+        monkeypatch.setattr(_processor, "narrow", lambda narrow=narrow: narrow)
+        names = ("onednn/forward/last/dense", "onednn/forward/last/dense-strided")
+        names += ("onednn/forward/last/patch", "onednn/weight/last/dense")
+        names += ("scatter/forward/first/patch-strided", "scatter/weight/last/dense")
+        assert tuple(map(_cost.factor, names)) == expected
+
+
+@pytest.mark.parametrize("version", FACTORS)
+def test_factors_are_of_methods_and_within_reason(version):
+    rows = {part for name in COEFFICIENTS[version] for part in _cost.beginnings(name)}
+    for name, value in FACTORS[version].items():
+        assert 0.2 < value < 50, name
+        assert name in rows or name.split("/")[0] in METHODS, name
+    assert "" in FACTORS[version]  # that of a method which has none of its own
 
 
 @pytest.mark.parametrize("version", COEFFICIENTS)

@@ -26,6 +26,7 @@ class Method(NamedTuple):
       auto: whether "auto" may choose it.
       work: form -> the form whose work it does, where it fills up tiles or vectors.
       besides: form -> estimated seconds of what it does on this processor beside what was measured.
+      composed: whether its cost is that of smaller convolutions by the engine's choice.
       linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 
@@ -39,4 +40,5 @@ class Method(NamedTuple):
     auto: bool = True
     work: Callable[[Form], Form] = lambda form: form
     besides: Callable[[Form], float] = lambda form: 0.0
+    composed: bool = False
     linear: bool = True

@@ -94,5 +94,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composed=True,
     linear=False,
 )

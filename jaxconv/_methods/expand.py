@@ -99,4 +99,5 @@ METHOD = Method(
     forward,
     None,
     cost,
+    composed=True,
 )

@@ -100,5 +100,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composed=True,
     linear=False,
 )

@@ -133,6 +133,7 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composed=True,
 )
 BLOCKS = Method(
     "group_blocks",
@@ -141,5 +142,6 @@ BLOCKS = Method(
     forward,
     weight,
     cost,
+    composed=True,
     exact=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +11,9 @@ from jax import Array, lax
 from jaxconv._form import Form, channels_last
 from jaxconv._methods._base import Method
 from jaxconv._spec import dilated
+
+# Bytes a second of XLA's transpose of a weight whose outputs lie first; see `turned`.
+TURN = 2e9
 
 
 def _params(form: Form) -> dict[str, Any]:
@@ -74,4 +78,24 @@ def cost(form: Form) -> float:
     return 1e-5 + 2 * form.macs / 100e9
 
 
-METHOD = Method("lax", "jax.lax.conv_general_dilated", lambda form: None, forward, weight, cost)
+def turned(form: Form) -> float:
+    """Seconds to transpose the weight of one position, if its outputs lie first.
+
+    XLA does so element by element before the product, and that takes longer than the product. The
+    estimates tell the layouts of images apart, and one position has the same in both.
+    """
+    one = form.kind == "forward" and form.taps == form.positions // form.batch == 1
+    if not (one and form.outputs_first):
+        return 0.0
+    return math.prod(form.w_shape) * form.dtype.itemsize / TURN
+
+
+METHOD = Method(
+    "lax",
+    "jax.lax.conv_general_dilated",
+    lambda form: None,
+    forward,
+    weight,
+    cost,
+    besides=turned,
+)

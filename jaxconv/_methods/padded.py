@@ -52,5 +52,6 @@ METHOD = Method(
     forward,
     None,
     cost,
+    composed=True,
     linear=False,
 )

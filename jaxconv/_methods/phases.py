@@ -161,4 +161,5 @@ METHOD = Method(
     forward,
     None,
     cost,
+    composed=True,
 )

@@ -141,5 +141,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composed=True,
     linear=False,
 )

@@ -91,4 +91,5 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    composed=True,
 )

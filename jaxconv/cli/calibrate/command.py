@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxconv._choose import choose, options, view_of
+from jaxconv import _processor
+from jaxconv._choose import choose, options, view_of, wide_seconds
 from jaxconv._cost import estimate, features, generation, row
 from jaxconv._methods import METHODS
-from jaxconv.cli.calibrate.fit import Sample, fit
+from jaxconv.cli.calibrate.fit import Sample, fit, fit_factors
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
@@ -50,12 +51,18 @@ def calibrate(
     Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
     from lax. With --output, writes the coefficients of every generation of JAX in --data; with
     --blend those of the JAX that runs, to suit both the machine of the data and the one that was
-    measured before.
+    measured before. On a processor with AVX2 and no AVX-512 it writes, for the JAX that runs, how
+    many times as long that takes.
     """
     unknown = sorted(set(changed or ()) - set(METHODS))
     if unknown or (changed and not blend):
         rule = f"knows no method {unknown[0]}" if unknown else "needs --blend"
         raise typer.BadParameter(f"calibrate: --changed {rule}; got {' '.join(changed or ())}.")
+    if blend and _processor.narrow():
+        raise typer.BadParameter(
+            "calibrate: --blend needs a processor with AVX-512; got AVX2. "
+            "Leave it out: --output writes factors there."
+        )
     console = Console()
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -88,10 +95,12 @@ def calibrate(
         )
         output.mkdir(parents=True, exist_ok=True)
         void = None
-        if blend:  # once: what was blended before must not be again
+        if blend or _processor.narrow():
             everything = [r for r in everything if r["jax"] == generation()]
+        if blend:  # once: what was blended before must not be again
             void = tuple(changed or ())
-        for name, text in modules(everything, void).items():
+        texts = factor_module(everything) if _processor.narrow() else modules(everything, void)
+        for name, text in texts.items():
             (output / name).write_text(text)
 
 
@@ -185,3 +194,26 @@ def modules(records: list[dict], void: Collection[str] | None = None) -> dict[st
             name = f"jax_{version.replace('.', '_')}_{kind}.py"
             texts[name] = "\n".join([*lines, "}", ""])
     return texts
+
+
+def factor_module(records: list[dict]) -> dict[str, str]:
+    """The text of the file in `_calibration` that a processor with AVX2 has for this JAX."""
+    ratios = []
+    for r in records:
+        spec = training(Layer(**r["layer"]))[r["direction"]]
+        for name, seconds in r["seconds"].items():
+            kind, method = name.split("/")
+            form, known = view_of(spec, kind).form, METHODS[method]
+            if not known.composed or estimate(known, form):
+                ratios.append((row(method, form), seconds / wide_seconds(known, form)))
+    lines = [
+        f'"""How many times the seconds of `_cost.py` AVX2 takes on JAX {generation()}, '
+        'fitted by `jaxconv calibrate`. Not edited."""',
+        "",
+        "# fmt: off",
+        "FACTORS: dict[str, float] = {",
+        *(f'    "{name}": {value:.3g},' for name, value in fit_factors(ratios).items()),
+        "}",
+        "",
+    ]
+    return {f"jax_{generation().replace('.', '_')}_avx2.py": "\n".join(lines)}

@@ -1,17 +1,25 @@
-"""Fit the cost model to measurements: least squares with positive coefficients, relative errors."""
+"""Fit the cost model to measurements.
+
+Its coefficients by least squares with relative errors, all positive; the factors that another
+processor takes by means of logarithms.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import numpy as np
 
-from jaxconv._cost import SUFFIXES
+from jaxconv._cost import SUFFIXES, beginnings
 
 # Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
 LEAST_SAMPLES = 5
 # What a measurement in the other layout counts: few rows have enough of their own.
 OTHER_LAYOUT = 0.35
+# How many measurements a factor counts for in those of longer names, and how far from it they must
+# be to be written down.
+PRIOR, NOTABLE = 3, 1.1
 
 # Row name, quantities, seconds, and what the sample counts.
 Sample = tuple[str, tuple[float, ...], float, float]
@@ -60,6 +68,29 @@ def positive(quantities: np.ndarray, seconds: np.ndarray, trust: np.ndarray) -> 
         error = np.abs(np.log(np.maximum(scaled @ solution, 1e-3)))
         weights = 1 / np.sqrt(np.maximum(error, 0.05))
     return solution / _median(scaled @ solution, trust)
+
+
+def fit_factors(samples: list[tuple[str, float]]) -> dict[str, float]:
+    """The factor of each row and of each beginning of its name, from (row, seconds / estimate).
+
+    A geometric mean, in which that of the shorter name counts as PRIOR measurements: few in a row
+    say little. Those that are about what the shorter name has are left out.
+    """
+    logarithms: dict[str, list[float]] = defaultdict(list)
+    for name, ratio in samples:
+        for part in beginnings(name):
+            logarithms[part].append(math.log(ratio))
+    means: dict[str, float] = {}
+    written: dict[str, float] = {}
+    for name in sorted(logarithms, key=len):
+        shorter = beginnings(name)[1:]
+        known = PRIOR if shorter else 0
+        prior = means[shorter[0]] if shorter else 0.0
+        means[name] = (sum(logarithms[name]) + known * prior) / (len(logarithms[name]) + known)
+        as_written = next((written[part] for part in shorter if part in written), math.inf)
+        if abs(means[name] - as_written) > math.log(NOTABLE):
+            written[name] = means[name]
+    return {name: float(f"{math.exp(mean):.3g}") for name, mean in sorted(written.items())}
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> float:
