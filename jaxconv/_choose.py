@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import NARROW, category, estimate, factor, row
+from jaxconv._cost import NARROW, category, estimate, slowness
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -34,7 +34,7 @@ MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.95, 0.85, 1.5
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
 # Multiply-adds a second of lax where XLA has no library and uses plain loops: the window has more
-# positions than the input. Two AVX-512 cores.
+# positions than the input, or a group has a single output. Two AVX-512 cores.
 PLAIN_RATE, PLAIN_RATE_OF_GROUPS = 2e9, 0.25e9
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
@@ -128,21 +128,21 @@ def refusal(method: Method, form: Form) -> str | None:
 
 
 def seconds_of(method: Method, form: Form) -> float:
-    """Estimated seconds of `method` on this processor."""
-    fitted = estimate(method, form)
-    if fitted is None and method.composed:  # of estimates that are of this processor
-        return method.cost(form)
-    return wide_seconds(method, form) * factor(row(method.name, form))
+    """The fitted estimate for `method`, or its own where its like was not measured."""
+    seconds = estimate(method, form)
+    if seconds is None:  # one that is composed is of estimates for this processor
+        seconds = method.cost(form) * (1.0 if method.composed else slowness())
+    seconds += method.besides(form)
+    return max(seconds, plain_seconds(form)) if method.name == "lax" else seconds
 
 
-def wide_seconds(method: Method, form: Form) -> float:
-    """Those with AVX-512: the fitted estimate, or the method's own if its like was not measured."""
-    fitted = estimate(method, form)
-    seconds = (method.cost(form) if fitted is None else fitted) + method.besides(form)
-    if method.name == "lax" and form.outgrown:
-        rate = PLAIN_RATE if form.groups * form.examples == 1 else PLAIN_RATE_OF_GROUPS
-        return max(seconds, form.macs * form.examples / rate)
-    return seconds
+def plain_seconds(form: Form) -> float:
+    """What lax takes at least, where XLA uses plain loops; 0 elsewhere."""
+    grouped = form.groups * form.examples > 1
+    macs = form.macs * form.examples * slowness()
+    if form.outgrown:
+        return macs / (PLAIN_RATE_OF_GROUPS if grouped else PLAIN_RATE)
+    return macs / PLAIN_RATE if form.groups > 1 and form.out_channels == 1 else 0.0
 
 
 def risky(form: Form) -> bool:
@@ -199,7 +199,7 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     than its result (or a last layer that sees its whole input), and one whose batch does not lie
     first in memory, as a kernel's gradient has its channels there (and who names batches last, for
     whom the second form is a candidate more). Not so depthwise kernels, whose estimates in the
-    weight form were too low for windows smaller than the result.
+    weight form were too low for windows not larger than the result.
     """
     kinds = ["forward"]
     if math.prod(spec.kernel) > math.prod(spec.out_spatial):
@@ -212,7 +212,7 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     refused: list[tuple[str, str]] = []
     for kind in kinds:
         taken, not_taken = candidates(view_of(spec, kind).form)
-        moved = moves(spec, kind) / TRANSPOSE_RATE * factor("")
+        moved = moves(spec, kind) / TRANSPOSE_RATE * slowness()
         for seconds, method in taken:
             if method.name == "lax":  # the same in either form
                 found.setdefault("lax", Option(seconds, kind, "lax"))

@@ -6,9 +6,8 @@ macs are the multiply-adds (the arithmetic), macs/O the entries of the matrix of
 read for the product), macs/C the entries of the result before the taps are summed (what is
 written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), and a is what a
 call costs. All coefficients are positive, fitted with relative errors (`python -m jaxconv
-calibrate`), a row for each method, form, layout, class of convolution and generation of JAX. They
-are of processors with AVX-512; one with AVX2 takes some factor times as long, a number for each
-row or several. Both stand in `_calibration`.
+calibrate`), a row for each method, form, layout, class of convolution, generation of JAX, and
+processors with AVX-512 or with AVX2. They stand in `_calibration`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import math
 import numpy as np
 
 from jaxconv import _compat, _processor
-from jaxconv._calibration import COEFFICIENTS, FACTORS
+from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
@@ -30,6 +29,9 @@ FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS = 64, 8, 16, 48, 4, 9
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
+# How the names of coefficients for AVX2 end, and how many times as long it takes, where nothing was
+# measured: the mean of where something was.
+NARROW_ENDING, NARROW_TIMES = " avx2", 2.1
 # Endings of a class, in the order in which they are dropped where nothing was measured.
 SUFFIXES = ("-row", "-wide", "-strided", "-serial", "-one")
 
@@ -96,18 +98,28 @@ def row(method: str, form: Form) -> str:
     return "/".join((method, form.kind, form.layout, category(form)))
 
 
-@functools.cache
 def generation() -> str:
     """The generation of JAX whose coefficients hold: "0.10" up to 0.11, "0.12" from there."""
     return "0.12" if _compat.JAX_VERSION >= (0, 12) else "0.10"
 
 
+@functools.cache
+def calibration() -> str:
+    """The name of the coefficients that hold here: "0.12" with AVX-512, "0.12 avx2" with AVX2."""
+    return generation() + (NARROW_ENDING if _processor.narrow() else "")
+
+
+def slowness() -> float:
+    """How many times as long as with AVX-512 this processor takes, roughly."""
+    return NARROW_TIMES if _processor.narrow() else 1.0
+
+
 def estimate(method: Method, form: Form, version: str | None = None) -> float | None:
     """Seconds that `method` takes for `form`, or None if nothing was measured for its like.
 
-    `version` is a generation of JAX; that of the JAX that runs, if there is none.
+    `version` names the coefficients; those that hold here, if there is none.
     """
-    rows, name = COEFFICIENTS[version or generation()], row(method.name, form)
+    rows, name = COEFFICIENTS[version or calibration()], row(method.name, form)
     coefficients = rows.get(name)
     for suffix in SUFFIXES:
         if coefficients is None:
@@ -117,24 +129,3 @@ def estimate(method: Method, form: Form, version: str | None = None) -> float | 
         return None
     seconds = sum(a * b for a, b in zip(coefficients, features(method.work(form)), strict=True))
     return seconds * (2.0 if form.dtype == np.float64 else 1.0)
-
-
-def beginnings(name: str) -> list[str]:
-    """The name of a row, and what it begins with, longest first: "a/b-c", "a/b", "a", ""."""
-    found = [name]
-    while name:
-        name = name[: max(name.rfind("/"), name.rfind("-"), 0)]
-        found.append(name)
-    return found
-
-
-@functools.cache
-def factors() -> dict[str, float]:
-    """How many times the fitted seconds this processor takes, by beginnings of a row's name."""
-    return FACTORS[generation()] if _processor.narrow() else {}
-
-
-def factor(name: str) -> float:
-    """How many times the fitted seconds this processor takes, for the row of that name."""
-    found = factors()
-    return next((found[part] for part in beginnings(name) if part in found), 1.0)

@@ -6,27 +6,30 @@ import math
 import numpy as np
 import pytest
 
-from jaxconv import _processor
-from jaxconv._choose import options, view_of, wide_seconds
-from jaxconv._cost import generation, row
+from jaxconv import _cost, _processor
+from jaxconv._calibration import COEFFICIENTS
+from jaxconv._choose import options, view_of
+from jaxconv._cost import calibration, estimate, features, generation, row
 from jaxconv._methods import METHODS
-from jaxconv.cli.app import main
-from jaxconv.cli.calibrate.command import factor_module, modules
-from jaxconv.cli.calibrate.fit import fit, fit_factors
+from jaxconv.cli.calibrate import command
+from jaxconv.cli.calibrate.command import modules
+from jaxconv.cli.calibrate.fit import beginnings, factors, fit
 from jaxconv.cli.calibrate.sample import convolutions
 
 
 def records(times):
-    """As if every method had taken `times(row)` times its estimate on random layers."""
+    """As if methods had taken `times(row)` times their estimates with AVX-512 on random layers."""
     found = []
     for layer, direction, spec in itertools.islice(convolutions(3), 60):
         seconds = {}
         for option in options(spec)[0]:
             form, method = view_of(spec, option.kind).form, METHODS[option.method]
-            name = f"{option.kind}/{option.method}"
-            seconds[name] = wide_seconds(method, form) * times(row(method.name, form))
+            took = estimate(method, form, generation())
+            if took:
+                name = f"{option.kind}/{option.method}"
+                seconds[name] = took * times(row(method.name, form)) + method.besides(form)
         told = {"layer": layer._asdict(), "direction": direction, "seconds": seconds}
-        found.append({"jax": generation(), "kind": layer.kind, **told})
+        found.append({"jax": calibration(), "kind": layer.kind, **told})
     return found
 
 
@@ -40,24 +43,39 @@ def written(texts, variable):
     return tables
 
 
-def test_factors_come_back():
-    found = factor_module(records(lambda name: 6.0 if name.startswith("lax/") else 2.0))
-    (name,) = found
-    assert name == f"jax_{generation().replace('.', '_')}_avx2.py"
-    factors = written(found, "FACTORS")
-    of_lax = {name: value for name, value in factors.items() if name.startswith("lax")}
-    others = {name: value for name, value in factors.items() if not name.startswith("lax")}
-    assert 2 < others.pop("") < 6  # the mean of all
-    assert all(4 < value <= 6 for value in of_lax.values()) and max(of_lax.values()) > 5.5
-    assert others and all(2 <= value < 3.5 for value in others.values())
+def test_avx2_starts_from_the_estimates_for_avx512(monkeypatch):
+    """Times how much longer it took: what was not measured takes as long as its like."""
+    monkeypatch.setattr(_processor, "narrow", lambda: True)
+    monkeypatch.setattr(_cost, "calibration", lambda: generation() + " avx2")
+    monkeypatch.setattr(command, "calibration", _cost.calibration)
+    monkeypatch.setattr(command, "TOLD", 400)
+    measured = records(lambda name: 6.0 if name.startswith("lax/") else 2.0)
+    texts = modules(measured, ())
+    version = generation().replace(".", "_")
+    assert list(texts) == [f"jax_{version}_avx2_forward.py", f"jax_{version}_avx2_weight.py"]
+    found, before = written(texts, "COEFFICIENTS"), COEFFICIENTS[generation()]
+    ratios = {"lax": [], "scatter": []}
+    for _, _, spec in itertools.islice(convolutions(0), 200):
+        form = view_of(spec, "forward").form
+        for method, longer in ratios.items():
+            name = row(method, form)
+            if name in found and name in before:
+                longer.append(
+                    np.dot(found[name], features(form)) / np.dot(before[name], features(form))
+                )
+    assert np.median(ratios["lax"]) == pytest.approx(6, rel=0.2)
+    assert np.median(ratios["scatter"]) == pytest.approx(2, rel=0.2)
 
 
 def test_a_factor_of_few_measurements_stays_near_that_of_the_shorter_name():
     many, few = [("a/x", 2.0)] * 40, [("a/y", 8.0)]
-    factors = fit_factors(many + few)
-    assert factors[""] == pytest.approx(math.exp((40 * math.log(2) + math.log(8)) / 41), rel=0.01)
-    assert 2 < factors["a/y"] < 4 and "a/x" not in factors  # as the mean of all
-    assert fit_factors(many + few * 40)["a/y"] > 7
+    longer = factors(many + few)
+    mean = math.exp((40 * math.log(2) + math.log(8)) / 41)
+    assert longer("b") == pytest.approx(mean)
+    assert longer("a/x") == pytest.approx(longer("a/x-strided")) == pytest.approx(2, rel=0.01)
+    assert 2 < longer("a/y") < 4
+    assert factors(many + few * 40)("a/y") > 7
+    assert beginnings("a/b-c") == ["a/b-c", "a/b", "a", ""]
 
 
 def test_coefficients_come_back():
@@ -73,10 +91,3 @@ def test_coefficients_come_back():
     texts = modules(records(lambda name: 1.0))
     assert [name.rpartition("_")[2] for name in texts] == ["forward.py", "weight.py"]
     assert any(name.startswith("lax/") for name in written(texts, "COEFFICIENTS"))
-
-
-def test_blend_is_for_the_processors_that_the_estimates_are_of(monkeypatch, capsys):
-    monkeypatch.setattr(_processor, "narrow", lambda: True)
-    assert main(["calibrate", "--blend", "--output", "x"]) == 2
-    told = capsys.readouterr().err
-    assert "--blend needs a processor with AVX-512; got AVX2. Leave it out" in told

@@ -19,7 +19,7 @@ from test_methods import form_of
 
 import jaxconv
 from jaxconv import _compat, _onednn, _processor, _tuned
-from jaxconv._choose import choose, wide_seconds
+from jaxconv._choose import choose, seconds_of
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _products
 from jaxconv._methods.onednn_weight import cut, turns
@@ -510,9 +510,9 @@ def test_transposes_are_counted_where_it_needs_them(monkeypatch):
     """A stem of 3 to 24 channels at 8x256x256 took 10 to 19 ms so, and 6 by rows (AVX2)."""
     first, last = (form_of("forward", layout, *TAKEN["dense"]) for layout in ("first", "last"))
     monkeypatch.setattr(_onednn, "any_order", lambda: True)
-    usual = [wide_seconds(onednn, form) for form in (first, last)]
+    usual = [seconds_of(onednn, form) for form in (first, last)]
     monkeypatch.setattr(_onednn, "any_order", lambda: False)
-    more = [wide_seconds(onednn, form) - s for form, s in zip((first, last), usual)]
+    more = [seconds_of(onednn, form) - s for form, s in zip((first, last), usual)]
     numbers = np.prod(first.x_shape) + np.prod(first.y_shape)
     assert more[0] == pytest.approx(4 * numbers / 6e9) and more[1] == 0
 

@@ -63,7 +63,7 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """Ten billion multiply-adds a second forward, two for the weights."""
-    return 2e-5 + form.macs / (1e10 if form.kind == "forward" else 2e9)
+    return 2e-5 + form.macs * form.examples / (1e10 if form.kind == "forward" else 2e9)
 
 
 METHOD = Method(

@@ -99,7 +99,7 @@ def cost(form: Form) -> float:
     products = form.batch * form.in_channels * o
     scale = 1 if form.dtype == np.float32 else 2
     work = transforms * math.log2(max(points, 2)) * POINT + products / 2 * PRODUCT
-    return scale * points * work + CALL
+    return form.examples * (scale * points * work + CALL)
 
 
 METHOD = Method(

@@ -75,7 +75,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 def cost(form: Form) -> float:
     """What XLA takes, by rule of thumb; the fitted model is in `_calibration`."""
-    return 1e-5 + 2 * form.macs / 100e9
+    return 1e-5 + 2 * form.macs * form.examples / 100e9
 
 
 def turned(form: Form) -> float:

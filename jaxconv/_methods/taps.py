@@ -49,7 +49,8 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """Products at 70 billion multiply-adds a second, and a slice for each tap."""
-    return form.taps * 2e-5 + form.macs / 7e10 + form.macs / form.out_channels * 1e-9
+    macs = form.macs * form.examples
+    return form.taps * 2e-5 + macs / 7e10 + macs / form.out_channels * 1e-9
 
 
 METHOD = Method("taps", "weight gradient: a matrix product a tap", supports, None, weight, cost)

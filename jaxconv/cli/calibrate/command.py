@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +17,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxconv import _processor
-from jaxconv._choose import choose, options, view_of, wide_seconds
-from jaxconv._cost import estimate, features, generation, row
+from jaxconv._calibration import COEFFICIENTS
+from jaxconv._choose import choose, options, view_of
+from jaxconv._cost import NARROW_ENDING, calibration, estimate, features, row
 from jaxconv._methods import METHODS
-from jaxconv.cli.calibrate.fit import Sample, fit, fit_factors
+from jaxconv.cli.calibrate.fit import Sample, factors, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
 # Convolutions whose estimates so far --blend asks for, and seconds that no estimate may reach.
 TOLD, LONG = 6000, 0.3
+# What is left of a measurement at least, without what is besides the features, which is estimated.
+LEAST_REST = 0.2
 
 
 def calibrate(
@@ -49,20 +51,15 @@ def calibrate(
     """Measure every method on random layers of all kinds; fit the engine's cost model to it.
 
     Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
-    from lax. With --output, writes the coefficients of every generation of JAX in --data; with
-    --blend those of the JAX that runs, to suit both the machine of the data and the one that was
-    measured before. On a processor with AVX2 and no AVX-512 it writes, for the JAX that runs, how
-    many times as long that takes.
+    from lax. With --output, writes the coefficients for this kind of processor and every generation
+    of JAX in --data; with --blend those for the JAX that runs, to suit both the machine of the data
+    and the one that was measured before. With AVX2 that is one with AVX-512, and what it took
+    counts times how much longer the methods took here.
     """
     unknown = sorted(set(changed or ()) - set(METHODS))
     if unknown or (changed and not blend):
         rule = f"knows no method {unknown[0]}" if unknown else "needs --blend"
         raise typer.BadParameter(f"calibrate: --changed {rule}; got {' '.join(changed or ())}.")
-    if blend and _processor.narrow():
-        raise typer.BadParameter(
-            "calibrate: --blend needs a processor with AVX-512; got AVX2. "
-            "Leave it out: --output writes factors there."
-        )
     console = Console()
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -74,7 +71,7 @@ def calibrate(
                 console.print(f"[red]{line}[/]")
             records.append(
                 {
-                    "jax": generation(),
+                    "jax": calibration(),
                     "kind": layer.kind,
                     "direction": direction,
                     "layer": layer._asdict(),
@@ -95,18 +92,17 @@ def calibrate(
         )
         output.mkdir(parents=True, exist_ok=True)
         void = None
-        if blend or _processor.narrow():
-            everything = [r for r in everything if r["jax"] == generation()]
-        if blend:  # once: what was blended before must not be again
+        everything = [r for r in everything if narrow(r["jax"]) == narrow(calibration())]
+        if blend:  # with AVX-512 once: what was blended before must not be again
+            everything = [r for r in everything if r["jax"] == calibration()]
             void = tuple(changed or ())
-        texts = factor_module(everything) if _processor.narrow() else modules(everything, void)
-        for name, text in texts.items():
+        for name, text in modules(everything, void).items():
             (output / name).write_text(text)
 
 
 def report(records: list[dict]) -> Table:
     """For each kind of layer and direction: how the choice compares with the best, and with lax."""
-    table = Table(title=f"chosen method, geometric means (JAX {generation()})")
+    table = Table(title=f"chosen method, geometric means (JAX {calibration()})")
     for head in ("layers", "direction", "count", "/ best", "/ lax", "worst / lax", "best / lax"):
         table.add_column(head, justify="right" if head not in ("layers", "direction") else "left")
     groups: dict[tuple[str, str], list[dict]] = {}
@@ -127,6 +123,11 @@ def report(records: list[dict]) -> Table:
     return table
 
 
+def narrow(version: str) -> bool:
+    """Whether coefficients of that name are for AVX2."""
+    return version.endswith(NARROW_ENDING)
+
+
 def lax_of(record: dict) -> float:
     """The seconds of lax, 0 if it was not measured."""
     found = record["seconds"]
@@ -134,7 +135,7 @@ def lax_of(record: dict) -> float:
 
 
 def samples(records: list[dict]) -> list[Sample]:
-    """Every measurement of a method that is linear in the features."""
+    """Measurements of the methods that are linear in the features, less what is besides these."""
     found = []
     for r in records:
         spec = training(Layer(**r["layer"]))[r["direction"]]
@@ -142,28 +143,45 @@ def samples(records: list[dict]) -> list[Sample]:
             kind, method = name.split("/")
             form, known = view_of(spec, kind).form, METHODS[method]
             if known.linear:
-                found.append((row(method, form), features(known.work(form)), seconds, 1.0))
+                rest = max(seconds - known.besides(form), LEAST_REST * seconds)
+                found.append((row(method, form), features(known.work(form)), rest, 1.0))
     return found
 
 
-def blended(measured: list[Sample], version: str, void: Collection[str]) -> list[Sample]:
-    """`measured`, and the estimates so far of many random layers, which count as much in all.
+def blended(records: list[dict], version: str, void: Collection[str]) -> list[Sample]:
+    """What was measured, and the estimates so far of many random layers, which count as much.
 
     So a row that was not measured now stays about as it is. The estimates of the methods in `void`
     are left out.
     """
+    measured = samples(records)
     told: list[Sample] = []
+    before = version.removesuffix(NARROW_ENDING)
+    longer = how_much_longer(measured, before) if narrow(version) else lambda name: 1.0
     for _, _, spec in itertools.islice(convolutions(0), TOLD):
         for option in options(spec)[0]:
             form, known = view_of(spec, option.kind).form, METHODS[option.method]
-            seconds = estimate(known, form, version)
+            seconds, name = estimate(known, form, before), row(known.name, form)
             if known.linear and known.name not in void and seconds and sane(known.name, seconds):
-                told.append((row(known.name, form), features(known.work(form)), seconds, 1.0))
-    now, before = (Counter(sample[0] for sample in samples) for samples in (measured, told))
+                took = seconds * longer(name)
+                told.append((name, features(known.work(form)), took, 1.0))
+    now, then = (Counter(sample[0] for sample in samples) for samples in (measured, told))
     return measured + [
-        (name, quantities, seconds, min(1.0, now[name] / before[name]) if now[name] else 1.0)
+        (name, quantities, seconds, min(1.0, now[name] / then[name]) if now[name] else 1.0)
         for name, quantities, seconds, _ in told
     ]
+
+
+def how_much_longer(measured: list[Sample], before: str) -> Callable[[str], float]:
+    """The factors by which rows took longer than the coefficients named `before` say."""
+    rows = COEFFICIENTS[before]
+    return factors(
+        [
+            (name, seconds / float(np.dot(rows[name], quantities)))
+            for name, quantities, seconds, _ in measured
+            if name in rows
+        ]
+    )
 
 
 def sane(method: str, seconds: float) -> bool:
@@ -175,10 +193,8 @@ def modules(records: list[dict], void: Collection[str] | None = None) -> dict[st
     """The texts of the files in `_calibration`, by name: one a generation of JAX and form."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
-        measured = samples([r for r in records if r["jax"] == version])
-        if void is not None:
-            measured = blended(measured, version, void)
-        fitted = fit(measured)
+        of_version = [r for r in records if r["jax"] == version]
+        fitted = fit(samples(of_version) if void is None else blended(of_version, version, void))
         for kind in ("forward", "weight"):
             lines = [
                 f'"""Coefficients of `_cost.py` for JAX {version}, {kind} forms, '
@@ -191,29 +207,6 @@ def modules(records: list[dict], void: Collection[str] | None = None) -> dict[st
                 if name.split("/")[1] == kind:
                     numbers = ", ".join(f"{c:.4g}" for c in coefficients)
                     lines.append(f'    "{name}": ({numbers}),')
-            name = f"jax_{version.replace('.', '_')}_{kind}.py"
+            name = f"jax_{version.replace('.', '_').replace(' ', '_')}_{kind}.py"
             texts[name] = "\n".join([*lines, "}", ""])
     return texts
-
-
-def factor_module(records: list[dict]) -> dict[str, str]:
-    """The text of the file in `_calibration` that a processor with AVX2 has for this JAX."""
-    ratios = []
-    for r in records:
-        spec = training(Layer(**r["layer"]))[r["direction"]]
-        for name, seconds in r["seconds"].items():
-            kind, method = name.split("/")
-            form, known = view_of(spec, kind).form, METHODS[method]
-            if not known.composed or estimate(known, form):
-                ratios.append((row(method, form), seconds / wide_seconds(known, form)))
-    lines = [
-        f'"""How many times the seconds of `_cost.py` AVX2 takes on JAX {generation()}, '
-        'fitted by `jaxconv calibrate`. Not edited."""',
-        "",
-        "# fmt: off",
-        "FACTORS: dict[str, float] = {",
-        *(f'    "{name}": {value:.3g},' for name, value in fit_factors(ratios).items()),
-        "}",
-        "",
-    ]
-    return {f"jax_{generation().replace('.', '_')}_avx2.py": "\n".join(lines)}

@@ -1,6 +1,6 @@
 """Fit the cost model to measurements.
 
-Its coefficients by least squares with relative errors, all positive; the factors that another
+Its coefficients by least squares with relative errors, all positive; how many times as long another
 processor takes by means of logarithms.
 """
 
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
-from jaxconv._cost import SUFFIXES, beginnings
+from jaxconv._cost import SUFFIXES
 
 # Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
 LEAST_SAMPLES = 5
 # What a measurement in the other layout counts: few rows have enough of their own.
 OTHER_LAYOUT = 0.35
-# How many measurements a factor counts for in those of longer names, and how far from it they must
-# be to be written down.
-PRIOR, NOTABLE = 3, 1.1
+# How many measurements a factor counts for in those of longer names.
+PRIOR = 3
 
 # Row name, quantities, seconds, and what the sample counts.
 Sample = tuple[str, tuple[float, ...], float, float]
@@ -70,27 +70,30 @@ def positive(quantities: np.ndarray, seconds: np.ndarray, trust: np.ndarray) -> 
     return solution / _median(scaled @ solution, trust)
 
 
-def fit_factors(samples: list[tuple[str, float]]) -> dict[str, float]:
-    """The factor of each row and of each beginning of its name, from (row, seconds / estimate).
+def beginnings(name: str) -> list[str]:
+    """The name of a row, and what it begins with, longest first: "a/b-c", "a/b", "a", ""."""
+    found = [name]
+    while name:
+        name = name[: max(name.rfind("/"), name.rfind("-"), 0)]
+        found.append(name)
+    return found
+
+
+def factors(ratios: list[tuple[str, float]]) -> Callable[[str], float]:
+    """How many times its estimate a row takes, from (row, seconds / estimate): a function of rows.
 
     A geometric mean, in which that of the shorter name counts as PRIOR measurements: few in a row
-    say little. Those that are about what the shorter name has are left out.
+    say little, and none take what their like take.
     """
     logarithms: dict[str, list[float]] = defaultdict(list)
-    for name, ratio in samples:
+    for name, ratio in ratios:
         for part in beginnings(name):
             logarithms[part].append(math.log(ratio))
-    means: dict[str, float] = {}
-    written: dict[str, float] = {}
-    for name in sorted(logarithms, key=len):
-        shorter = beginnings(name)[1:]
-        known = PRIOR if shorter else 0
-        prior = means[shorter[0]] if shorter else 0.0
-        means[name] = (sum(logarithms[name]) + known * prior) / (len(logarithms[name]) + known)
-        as_written = next((written[part] for part in shorter if part in written), math.inf)
-        if abs(means[name] - as_written) > math.log(NOTABLE):
-            written[name] = means[name]
-    return {name: float(f"{math.exp(mean):.3g}") for name, mean in sorted(written.items())}
+    means = {"": sum(logarithms[""]) / max(1, len(logarithms[""]))}
+    for name in sorted(logarithms, key=len)[1:]:
+        found = [*logarithms[name], *[means[beginnings(name)[1]]] * PRIOR]
+        means[name] = sum(found) / len(found)
+    return lambda name: math.exp(next(means[part] for part in beginnings(name) if part in means))
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> float:
