@@ -2,8 +2,8 @@
 
 The choice is a pure function of a `ConvSpec`: every method of the table that supports the
 convolution estimates its seconds, and the least wins. lax is one of them. The estimates are
-calibrated on two machines (docs/engine.md says which); `jaxconv.tune` replaces them by measurements
-on yours.
+calibrated on three machines (docs/engine.md says which); `jaxconv.tune` replaces them by
+measurements on yours.
 """
 
 from __future__ import annotations
