@@ -33,9 +33,9 @@ MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.95, 0.85, 1.5
 # Multiply-adds from which on a method that rounds differently is considered: zeros that are no
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
-# Multiply-adds a second of lax where XLA has no library and uses plain loops: the window has more
-# positions than the input, or a group has a single output. Two AVX-512 cores.
-PLAIN_RATE, PLAIN_RATE_OF_GROUPS = 2e9, 0.25e9
+# Multiply-adds a second of lax where XLA has no library and uses plain loops: a group has a single
+# output, or the window has more positions than the input; the last with groups. Two AVX-512 cores.
+PLAIN_RATE, PLAIN_RATE_OUTGROWN_GROUPS = 2e9, 0.25e9
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
 
@@ -130,7 +130,7 @@ def refusal(method: Method, form: Form) -> str | None:
 def seconds_of(method: Method, form: Form) -> float:
     """The fitted estimate for `method`, or its own where its like was not measured."""
     seconds = estimate(method, form)
-    if seconds is None:  # one that is composed is of estimates for this processor
+    if seconds is None:  # what is composed is mostly of estimates for this processor already
         seconds = method.cost(form) * (1.0 if method.composed else slowness())
     seconds += method.besides(form)
     return max(seconds, plain_seconds(form)) if method.name == "lax" else seconds
@@ -141,7 +141,7 @@ def plain_seconds(form: Form) -> float:
     grouped = form.groups * form.examples > 1
     macs = form.macs * form.examples * slowness()
     if form.outgrown:
-        return macs / (PLAIN_RATE_OF_GROUPS if grouped else PLAIN_RATE)
+        return macs / (PLAIN_RATE_OUTGROWN_GROUPS if grouped else PLAIN_RATE)
     return macs / PLAIN_RATE if form.groups > 1 and form.out_channels == 1 else 0.0
 
 

@@ -12,7 +12,6 @@ processors with AVX-512 or with AVX2. They stand in `_calibration`.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -29,9 +28,9 @@ FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS = 64, 8, 16, 48, 4, 9
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
-# How the names of coefficients for AVX2 end, and how many times as long it takes, where nothing was
-# measured: the mean of where something was.
-NARROW_ENDING, NARROW_TIMES = " avx2", 2.1
+# How the names of coefficients for AVX2 end, and how many times as long as AVX-512 it takes in the
+# mean.
+AVX2_ENDING, AVX2_TIMES = " avx2", 2.1
 # Endings of a class, in the order in which they are dropped where nothing was measured.
 SUFFIXES = ("-row", "-wide", "-strided", "-serial", "-one")
 
@@ -103,15 +102,28 @@ def generation() -> str:
     return "0.12" if _compat.JAX_VERSION >= (0, 12) else "0.10"
 
 
-@functools.cache
 def calibration() -> str:
-    """The name of the coefficients that hold here: "0.12" with AVX-512, "0.12 avx2" with AVX2."""
-    return generation() + (NARROW_ENDING if _processor.narrow() else "")
+    """The name of the coefficients that are used here.
+
+    "0.12 avx2" on a processor with AVX2 and without AVX-512; "0.12" on others, for AVX-512.
+    """
+    return generation() + (AVX2_ENDING if _processor.avx2_only() else "")
 
 
 def slowness() -> float:
     """How many times as long as with AVX-512 this processor takes, roughly."""
-    return NARROW_TIMES if _processor.narrow() else 1.0
+    return AVX2_TIMES if _processor.avx2_only() else 1.0
+
+
+def coefficients_for(name: str, version: str) -> tuple[float, ...] | None:
+    """Those of the row of that name, or of a wider class if it has none; None without any."""
+    rows = COEFFICIENTS[version]
+    found = rows.get(name)
+    for suffix in SUFFIXES:
+        if found is None:
+            name = name.replace(suffix, "")
+            found = rows.get(name)
+    return found
 
 
 def estimate(method: Method, form: Form, version: str | None = None) -> float | None:
@@ -119,12 +131,7 @@ def estimate(method: Method, form: Form, version: str | None = None) -> float | 
 
     `version` names the coefficients; those that hold here, if there is none.
     """
-    rows, name = COEFFICIENTS[version or calibration()], row(method.name, form)
-    coefficients = rows.get(name)
-    for suffix in SUFFIXES:
-        if coefficients is None:
-            name = name.replace(suffix, "")
-            coefficients = rows.get(name)
+    coefficients = coefficients_for(row(method.name, form), version or calibration())
     if coefficients is None:
         return None
     seconds = sum(a * b for a, b in zip(coefficients, features(method.work(form)), strict=True))

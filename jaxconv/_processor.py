@@ -29,7 +29,10 @@ def flags() -> set[str]:
 
 
 @functools.cache
-def narrow() -> bool:
-    """Whether its vectors are those of AVX2, half as wide as those of AVX-512."""
+def avx2_only() -> bool:
+    """Whether its vectors are those of AVX2, half as wide as those of AVX-512.
+
+    False where that is not told.
+    """
     has = flags()
     return "avx2" in has and "avx512f" not in has

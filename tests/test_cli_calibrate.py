@@ -6,10 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from jaxconv import _cost, _processor
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import options, view_of
-from jaxconv._cost import calibration, estimate, features, generation, row
+from jaxconv._cost import estimate, features, generation, row
 from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate import command
 from jaxconv.cli.calibrate.command import modules
@@ -17,7 +16,7 @@ from jaxconv.cli.calibrate.fit import beginnings, factors, fit
 from jaxconv.cli.calibrate.sample import convolutions
 
 
-def records(times):
+def records(version, times):
     """As if methods had taken `times(row)` times their estimates with AVX-512 on random layers."""
     found = []
     for layer, direction, spec in itertools.islice(convolutions(3), 60):
@@ -29,7 +28,7 @@ def records(times):
                 name = f"{option.kind}/{option.method}"
                 seconds[name] = took * times(row(method.name, form)) + method.besides(form)
         told = {"layer": layer._asdict(), "direction": direction, "seconds": seconds}
-        found.append({"jax": calibration(), "kind": layer.kind, **told})
+        found.append({"jax": version, "kind": layer.kind, **told})
     return found
 
 
@@ -45,11 +44,8 @@ def written(texts, variable):
 
 def test_avx2_starts_from_the_estimates_for_avx512(monkeypatch):
     """Times how much longer it took: what was not measured takes as long as its like."""
-    monkeypatch.setattr(_processor, "narrow", lambda: True)
-    monkeypatch.setattr(_cost, "calibration", lambda: generation() + " avx2")
-    monkeypatch.setattr(command, "calibration", _cost.calibration)
     monkeypatch.setattr(command, "TOLD", 400)
-    measured = records(lambda name: 6.0 if name.startswith("lax/") else 2.0)
+    measured = records(generation() + " avx2", lambda name: 6.0 if name.startswith("lax/") else 2.0)
     texts = modules(measured, ())
     version = generation().replace(".", "_")
     assert list(texts) == [f"jax_{version}_avx2_forward.py", f"jax_{version}_avx2_weight.py"]
@@ -88,6 +84,6 @@ def test_coefficients_come_back():
         np.testing.assert_allclose(
             quantities @ rows[f"lax/forward/{layout}/dense"], quantities @ true, rtol=0.02
         )
-    texts = modules(records(lambda name: 1.0))
+    texts = modules(records(generation(), lambda name: 1.0))
     assert [name.rpartition("_")[2] for name in texts] == ["forward.py", "weight.py"]
     assert any(name.startswith("lax/") for name in written(texts, "COEFFICIENTS"))

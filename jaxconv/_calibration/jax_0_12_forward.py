@@ -196,6 +196,7 @@ COEFFICIENTS: dict[str, tuple[float, ...]] = {
     "onednn/forward/first/dense-strided": (0, 1.048e-11, 0, 0, 4.058e-10, 7.069e-10, 1.311e-09),
     "onednn/forward/first/depthwise": (9.624e-05, 0, 7.074e-12, 0, 6.376e-10, 1.943e-09, 2.927e-10),
     "onednn/forward/first/few": (9.289e-05, 0, 6.574e-11, 6.408e-12, 1.419e-09, 1.956e-09, 6.39e-11),
+    # These two are not fitted: few had been timed (docs/engine.md).
     "onednn/forward/first/grouped": (0.0001071, 9.826e-12, 1.403e-10, 0, 8.517e-11, 2.45e-09, 0),
     "onednn/forward/first/grouped-strided": (6.657e-05, 9.762e-12, 9.303e-11, 0, 1.2e-09, 0, 5.115e-11),
     "onednn/forward/first/line": (5.839e-05, 9.423e-12, 0, 0, 1.741e-10, 1.558e-09, 4.725e-10),

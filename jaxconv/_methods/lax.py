@@ -12,7 +12,8 @@ from jaxconv._form import Form, channels_last
 from jaxconv._methods._base import Method
 from jaxconv._spec import dilated
 
-# Bytes a second of XLA's transpose of a weight whose outputs lie first; see `turned`.
+# Bytes a second of XLA's transpose of a weight whose outputs lie first, on two AVX2 cores; see
+# `turned`.
 TURN = 2e9
 
 
@@ -82,10 +83,10 @@ def turned(form: Form) -> float:
     """Seconds to transpose the weight of one position, if its outputs lie first.
 
     XLA does so element by element before the product, and that takes longer than the product. The
-    estimates tell the layouts of images apart, and one position has the same in both.
+    fitted rows cannot tell: an image of one position counts as channels last, however it is named.
     """
-    one = form.kind == "forward" and form.taps == form.positions // form.batch == 1
-    if not (one and form.outputs_first):
+    one = form.groups == form.taps == form.positions // form.batch == 1
+    if not (one and form.kind == "forward" and form.outputs_first):
         return 0.0
     return math.prod(form.w_shape) * form.dtype.itemsize / TURN
 

@@ -79,7 +79,7 @@ def supports(form: Form) -> str | None:
 def cost(form: Form) -> float:
     """The 2-D convolution, and the copy that stacks the slices."""
     inner = flat(form)
-    stacked = inner.batch * math.prod(inner.spatial) * inner.in_channels * form.dtype.itemsize
+    stacked = math.prod(inner.x_shape) * form.examples * form.dtype.itemsize
     move = 0.0 if form.kernel[0] == 1 and form.strides[0] == 1 else stacked / COPY
     return _inner.best(inner)[1] + move
 

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import choose, options, view_of
-from jaxconv._cost import NARROW_ENDING, calibration, estimate, features, row
+from jaxconv._cost import AVX2_ENDING, calibration, coefficients_for, estimate, features, row
 from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, factors, fit
 from jaxconv.cli.calibrate.measure import measure
@@ -27,7 +26,7 @@ from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
 # Convolutions whose estimates so far --blend asks for, and seconds that no estimate may reach.
 TOLD, LONG = 6000, 0.3
-# What is left of a measurement at least, without what is besides the features, which is estimated.
+# The least part of a measurement that is left when `besides`, an estimate, is subtracted.
 LEAST_REST = 0.2
 
 
@@ -38,11 +37,12 @@ def calibrate(
     kind: Annotated[list[str] | None, typer.Option(help="Sample only this kind of layer.")] = None,
     data: Annotated[Path | None, typer.Option(help="JSON lines to append measurements to.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the coefficients, a file a generation and form.")
+        Path | None,
+        typer.Option(help="Folder for the coefficients: a file a generation, processor and form."),
     ] = None,
     blend: Annotated[
         bool,
-        typer.Option(help="Let the estimates so far count as another machine's measurements."),
+        typer.Option(help="Let the estimates so far count too; with AVX2, those for AVX-512."),
     ] = False,
     changed: Annotated[
         list[str] | None, typer.Option(help="With --blend: a method whose estimates are void.")
@@ -51,10 +51,10 @@ def calibrate(
     """Measure every method on random layers of all kinds; fit the engine's cost model to it.
 
     Prints how far the method that "auto" chose was from the fastest one measured (the regret) and
-    from lax. With --output, writes the coefficients for this kind of processor and every generation
-    of JAX in --data; with --blend those for the JAX that runs, to suit both the machine of the data
-    and the one that was measured before. With AVX2 that is one with AVX-512, and what it took
-    counts times how much longer the methods took here.
+    from lax. With --output, writes the coefficients for this kind of processor (with AVX2 alone, or
+    any other) and every generation of JAX in --data; with --blend those for the JAX that runs, to
+    suit both the machine of the data and the one that was measured before. With AVX2, --blend
+    starts from the estimates for AVX-512, multiplied by how much longer each method took here.
     """
     unknown = sorted(set(changed or ()) - set(METHODS))
     if unknown or (changed and not blend):
@@ -92,7 +92,7 @@ def calibrate(
         )
         output.mkdir(parents=True, exist_ok=True)
         void = None
-        everything = [r for r in everything if narrow(r["jax"]) == narrow(calibration())]
+        everything = [r for r in everything if for_avx2(r["jax"]) == for_avx2(calibration())]
         if blend:  # with AVX-512 once: what was blended before must not be again
             everything = [r for r in everything if r["jax"] == calibration()]
             void = tuple(changed or ())
@@ -123,9 +123,9 @@ def report(records: list[dict]) -> Table:
     return table
 
 
-def narrow(version: str) -> bool:
+def for_avx2(version: str) -> bool:
     """Whether coefficients of that name are for AVX2."""
-    return version.endswith(NARROW_ENDING)
+    return version.endswith(AVX2_ENDING)
 
 
 def lax_of(record: dict) -> float:
@@ -151,13 +151,13 @@ def samples(records: list[dict]) -> list[Sample]:
 def blended(records: list[dict], version: str, void: Collection[str]) -> list[Sample]:
     """What was measured, and the estimates so far of many random layers, which count as much.
 
-    So a row that was not measured now stays about as it is. The estimates of the methods in `void`
-    are left out.
+    So a row that was not measured now stays about as it is; for AVX2 it is that for AVX-512, times
+    how much longer its like took. The estimates of the methods in `void` are left out.
     """
     measured = samples(records)
     told: list[Sample] = []
-    before = version.removesuffix(NARROW_ENDING)
-    longer = how_much_longer(measured, before) if narrow(version) else lambda name: 1.0
+    before = version.removesuffix(AVX2_ENDING)
+    longer = how_much_longer(measured, before, void) if for_avx2(version) else lambda name: 1.0
     for _, _, spec in itertools.islice(convolutions(0), TOLD):
         for option in options(spec)[0]:
             form, known = view_of(spec, option.kind).form, METHODS[option.method]
@@ -172,16 +172,16 @@ def blended(records: list[dict], version: str, void: Collection[str]) -> list[Sa
     ]
 
 
-def how_much_longer(measured: list[Sample], before: str) -> Callable[[str], float]:
+def how_much_longer(
+    measured: list[Sample], before: str, void: Collection[str]
+) -> Callable[[str], float]:
     """The factors by which rows took longer than the coefficients named `before` say."""
-    rows = COEFFICIENTS[before]
-    return factors(
-        [
-            (name, seconds / float(np.dot(rows[name], quantities)))
-            for name, quantities, seconds, _ in measured
-            if name in rows
-        ]
-    )
+    ratios = []
+    for name, quantities, seconds, _ in measured:
+        known = coefficients_for(name, before)
+        if known and name.split("/")[0] not in void:
+            ratios.append((name, seconds / float(np.dot(known, quantities))))
+    return factors(ratios)
 
 
 def sane(method: str, seconds: float) -> bool:
@@ -190,7 +190,7 @@ def sane(method: str, seconds: float) -> bool:
 
 
 def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
-    """The texts of the files in `_calibration`, by name: one a generation of JAX and form."""
+    """The texts of the files in `_calibration`, by name: one a generation, processor and form."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
         of_version = [r for r in records if r["jax"] == version]
