@@ -32,13 +32,13 @@ def records(version, times):
     return found
 
 
-def written(texts, variable):
-    """The tables in the texts of modules, together."""
+def written(texts):
+    """The coefficients in the texts of modules, together."""
     tables = {}
     for text in texts.values():
         names = {}
         exec(text, names)
-        tables |= names[variable]
+        tables |= names["COEFFICIENTS"]
     return tables
 
 
@@ -49,7 +49,7 @@ def test_avx2_starts_from_the_estimates_for_avx512(monkeypatch):
     texts = modules(measured, ())
     version = generation().replace(".", "_")
     assert list(texts) == [f"jax_{version}_avx2_forward.py", f"jax_{version}_avx2_weight.py"]
-    found, before = written(texts, "COEFFICIENTS"), COEFFICIENTS[generation()]
+    found, before = written(texts), COEFFICIENTS[generation()]
     ratios = {"lax": [], "scatter": []}
     for _, _, spec in itertools.islice(convolutions(0), 200):
         form = view_of(spec, "forward").form
@@ -86,4 +86,4 @@ def test_coefficients_come_back():
         )
     texts = modules(records(generation(), lambda name: 1.0))
     assert [name.rpartition("_")[2] for name in texts] == ["forward.py", "weight.py"]
-    assert any(name.startswith("lax/") for name in written(texts, "COEFFICIENTS"))
+    assert any(name.startswith("lax/") for name in written(texts))

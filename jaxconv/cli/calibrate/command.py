@@ -148,13 +148,12 @@ def samples(records: list[dict]) -> list[Sample]:
     return found
 
 
-def blended(records: list[dict], version: str, void: Collection[str]) -> list[Sample]:
-    """What was measured, and the estimates so far of many random layers, which count as much.
+def blended(measured: list[Sample], version: str, void: Collection[str]) -> list[Sample]:
+    """`measured`, and the estimates so far of many random layers, which count as much in all.
 
     So a row that was not measured now stays about as it is; for AVX2 it is that for AVX-512, times
     how much longer its like took. The estimates of the methods in `void` are left out.
     """
-    measured = samples(records)
     told: list[Sample] = []
     before = version.removesuffix(AVX2_ENDING)
     longer = how_much_longer(measured, before, void) if for_avx2(version) else lambda name: 1.0
@@ -165,7 +164,7 @@ def blended(records: list[dict], version: str, void: Collection[str]) -> list[Sa
             if known.linear and known.name not in void and seconds and sane(known.name, seconds):
                 took = seconds * longer(name)
                 told.append((name, features(known.work(form)), took, 1.0))
-    now, then = (Counter(sample[0] for sample in samples) for samples in (measured, told))
+    now, then = (Counter(name for name, *_ in rows) for rows in (measured, told))
     return measured + [
         (name, quantities, seconds, min(1.0, now[name] / then[name]) if now[name] else 1.0)
         for name, quantities, seconds, _ in told
@@ -193,8 +192,10 @@ def modules(records: list[dict], void: Collection[str] | None = None) -> dict[st
     """The texts of the files in `_calibration`, by name: one a generation, processor and form."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
-        of_version = [r for r in records if r["jax"] == version]
-        fitted = fit(samples(of_version) if void is None else blended(of_version, version, void))
+        measured = samples([r for r in records if r["jax"] == version])
+        if void is not None:
+            measured = blended(measured, version, void)
+        fitted = fit(measured)
         for kind in ("forward", "weight"):
             lines = [
                 f'"""Coefficients of `_cost.py` for JAX {version}, {kind} forms, '
