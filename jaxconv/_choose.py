@@ -41,14 +41,15 @@ TRANSPOSE_RATE = 1.5e9
 
 
 class Option(NamedTuple):
-    """A method that can compute a convolution: its estimate, and the form it works in.
+    """A method that can compute a convolution, in which form, and its estimated seconds.
 
-    The estimate is in seconds, over the method's `margin`: what it is compared by.
+    It is `compared` by these over its `margin`.
     """
 
-    seconds: float
+    compared: float
     kind: str
     method: str
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Choice:
       kind: "forward" or "weight", the form it works in.
       seconds: its estimate, NaN where there is none.
       why: one short sentence.
-      considered: every `Option`, fastest first.
+      considered: every `Option`, the one taken first.
       refused: (method, reason) of the methods that cannot compute this convolution.
     """
 
@@ -193,7 +194,7 @@ def best_for(form: Form) -> tuple[Method, float]:
 
 
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
-    """Every (seconds, kind, method) that can compute `spec`, fastest first, and the refused.
+    """Every `Option` that can compute `spec`, the one to take first, and the refused.
 
     What may be a weight gradient is looked at in both forms: a convolution whose window is larger
     than its result (or a last layer that sees its whole input), and one whose batch does not lie
@@ -211,13 +212,15 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     found: dict[str, Option] = {}
     refused: list[tuple[str, str]] = []
     for kind in kinds:
-        taken, not_taken = candidates(view_of(spec, kind).form)
+        view = view_of(spec, kind)
+        taken, not_taken = candidates(view.form)
         moved = moves(spec, kind) / TRANSPOSE_RATE * slowness()
-        for seconds, method in taken:
+        for compared, method in taken:
             if method.name == "lax":  # the same in either form
-                found.setdefault("lax", Option(seconds, kind, "lax"))
+                found.setdefault("lax", Option(compared, kind, "lax", compared))
                 continue
-            option = Option(seconds + moved, kind, method.name)
+            seconds = compared * margin(method, view.form) + moved
+            option = Option(compared + moved, kind, method.name, seconds)
             found[method.name] = min(option, found.get(method.name, option))
         refused += not_taken
     return sorted(found.values()), [(name, why) for name, why in refused if name not in found]
@@ -266,7 +269,10 @@ def choose(spec: ConvSpec, method: str = "auto") -> Choice:
             return Choice("lax", "forward", math.nan, why, (), ((method, reason),))
         return Choice(method, natural_view(real).form.kind, math.nan, "asked for by name")
     found, refused = options(real)
-    seconds, kind, name = found[0]
-    others = [f"{o.method} {o.seconds * 1e3:.3g}" for o in found[1:3]]
-    why = f"estimated {seconds * 1e3:.3g} ms" + (f" ({', '.join(others)})" if others else "")
-    return Choice(name, kind, seconds, why, tuple(found), tuple(refused))
+    best, others = found[0], found[1:3]
+    why = f"estimated {best.seconds * 1e3:.3g} ms"
+    if others:
+        why += f" ({', '.join(f'{o.method} {o.seconds * 1e3:.3g}' for o in others)})"
+    if any(other.seconds < best.seconds for other in others):
+        why += ", by its margin"
+    return Choice(best.method, best.kind, best.seconds, why, tuple(found), tuple(refused))

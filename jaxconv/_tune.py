@@ -93,8 +93,8 @@ def tune(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Tuning:
 def contenders(spec: ConvSpec) -> list[Option]:
     """The candidates worth measuring: the best estimates, and lax."""
     considered = choose(spec).considered
-    limit = WORTH_MEASURING * considered[0].seconds
-    return [o for o in considered if o.seconds <= limit or o.method == "lax"]
+    limit = WORTH_MEASURING * considered[0].compared
+    return [o for o in considered if o.compared <= limit or o.method == "lax"]
 
 
 def _measure(spec: ConvSpec) -> Tuned | None:

@@ -7,6 +7,8 @@ measurements in docs/xla.md (the form).
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -17,6 +19,8 @@ from jaxconv._methods._base import Method
 from jaxconv._methods._terms import add_up, times
 
 MOST_TAPS = 81
+# Bytes a second at which x is written out once for each output of a channel; two AVX2 cores.
+REPEAT_RATE = 4e9
 
 
 def slices(x: Array, form: Form, first: int) -> list[Array]:
@@ -33,13 +37,19 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """
     if phases.supports(form) is None:
         return phases.phase_by_phase(x, w, form, forward)
-    if (form.layout == "first" or max(form.strides) > 1) and shifts.supports(form) is None:
+    if as_shifts(form):
         return shifts.forward(x, w, form)
     x = jnp.repeat(pad_input(x, form), form.out_channels, axis=-1)
     w = w.reshape(form.taps, -1)
     seen = slices(x, form, 1)
     parts = [times(s, lax.index_in_dim(w, k, keepdims=False)) for k, s in enumerate(seen)]
     return add_up(parts, 1).astype(form.out_dtype)
+
+
+def as_shifts(form: Form) -> bool:
+    """Whether a forward form is the sum of `shifts`."""
+    turned = form.layout == "first" or max(form.strides) > 1
+    return turned and shifts.supports(form) is None
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
@@ -66,6 +76,19 @@ def cost(form: Form) -> float:
     return 2e-5 + form.macs * form.examples / (1e10 if form.kind == "forward" else 2e9)
 
 
+def copies(form: Form) -> float:
+    """Seconds to write x once for each output of a channel; few layers that were timed have two."""
+    if form.out_channels == 1 or (form.kind == "forward" and as_shifts(form)):
+        return 0.0
+    return math.prod(form.x_shape) * form.out_channels * form.dtype.itemsize / REPEAT_RATE
+
+
 METHOD = Method(
-    "depthwise", "each channel by itself: shifted slices", supports, forward, weight, cost
+    "depthwise",
+    "each channel by itself: shifted slices",
+    supports,
+    forward,
+    weight,
+    cost,
+    besides=copies,
 )

@@ -165,7 +165,7 @@ def compare(
         rounds: Interleaved rounds.
 
     Returns:
-        Name to [`Timing`][]; ``.seconds`` is the median.
+        Name to `Timing`; ``.seconds`` is the median.
     """
     return measure({name: JaxContender(f, args) for name, f in functions.items()}, rounds)
 

@@ -32,11 +32,11 @@ def measure(
 ) -> tuple[dict[tuple[str, str], float], list[str]]:
     """Median seconds by (kind, method), and a line for each result that is not the first's."""
     considered, _ = options(spec)
-    limit = HOPELESS * considered[0].seconds
+    limit = HOPELESS * considered[0].compared
     if only:
         worth = [o for o in considered if o.method in only]
     else:
-        worth = [o for o in considered if o.seconds <= limit or is_lax(o)]
+        worth = [o for o in considered if o.compared <= limit or is_lax(o)]
     rng = np.random.default_rng(0)
     lhs = jnp.asarray(rng.standard_normal(spec.lhs_shape, np.float32))
     rhs = jnp.asarray(rng.standard_normal(spec.rhs_shape, np.float32))
