@@ -18,6 +18,7 @@ from jaxconv import _cost, _processor
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import (
     PLAIN_RATE,
+    best_for,
     candidates,
     choose,
     margin,
@@ -761,6 +762,7 @@ def test_estimates_are_told_without_their_margin(monkeypatch):
     monkeypatch.setattr("jaxconv._choose.RISKY_MARGIN", 1e-6)
     chosen = choose.__wrapped__(found.spec)
     assert chosen.method == "lax" and chosen.why.endswith(", by its margin")
+    best_for.cache_clear()  # what parts were asked for under these margins
 
 
 @pytest.mark.parametrize("precision", ["highest", lax.Precision.HIGHEST])
