@@ -167,7 +167,7 @@ def margin(method: Method, form: Form) -> float:
     return MARGIN if method.exact else INEXACT_MARGIN
 
 
-def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, str]]]:
+def candidates(form: Form) -> tuple[list[Option], list[tuple[str, str]]]:
     """The methods that "auto" may use for `form`, fastest first, and those refused with reasons."""
     taken, refused = [], []
     for method in METHODS.values():
@@ -179,18 +179,19 @@ def candidates(form: Form) -> tuple[list[tuple[float, Method]], list[tuple[str, 
         if reason is None and not method.exact and form.macs * form.examples < INEXACT_MACS:
             reason = "not worth its rounding for so little work"
         if reason is None:
-            taken.append((seconds_of(method, form) / margin(method, form), method))
+            seconds = seconds_of(method, form)
+            taken.append(Option(seconds / margin(method, form), form.kind, method.name, seconds))
         else:
             refused.append((method.name, reason))
-    taken.sort(key=lambda pair: pair[0])
+    taken.sort(key=lambda option: option.compared)
     return taken, refused
 
 
 @functools.lru_cache(maxsize=8192)
 def best_for(form: Form) -> tuple[Method, float]:
     """The fastest method for `form` by estimate, and its seconds."""
-    _, method = candidates(form)[0][0]
-    return method, seconds_of(method, form)
+    best = candidates(form)[0][0]
+    return METHODS[best.method], best.seconds
 
 
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
@@ -212,16 +213,16 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     found: dict[str, Option] = {}
     refused: list[tuple[str, str]] = []
     for kind in kinds:
-        view = view_of(spec, kind)
-        taken, not_taken = candidates(view.form)
+        taken, not_taken = candidates(view_of(spec, kind).form)
         moved = moves(spec, kind) / TRANSPOSE_RATE * slowness()
-        for compared, method in taken:
-            if method.name == "lax":  # the same in either form
-                found.setdefault("lax", Option(compared, kind, "lax", compared))
+        for option in taken:
+            name = option.method
+            if name == "lax":  # the same in either form
+                found.setdefault(name, option)
                 continue
-            seconds = compared * margin(method, view.form) + moved
-            option = Option(compared + moved, kind, method.name, seconds)
-            found[method.name] = min(option, found.get(method.name, option))
+            compared, seconds = option.compared + moved, option.seconds + moved
+            option = option._replace(compared=compared, seconds=seconds)
+            found[name] = min(option, found.get(name, option))
         refused += not_taken
     return sorted(found.values()), [(name, why) for name, why in refused if name not in found]
 

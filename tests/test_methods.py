@@ -303,7 +303,7 @@ def test_lax_is_not_trusted_with_more_taps_than_pixels():
     ones, pads = (1, 1), ((1, 1), (1, 1))
     for layout in ("last", "first"):
         form = form_of("forward", layout, 8, 1, 512, 512, (2, 2), (3, 3), ones, pads, ones, ones)
-        seconds = {method.name: seconds for seconds, method in candidates(form)[0]}
+        seconds = {option.method: option.compared for option in candidates(form)[0]}
         assert seconds["lax"] > 5 * min(seconds["padded"], seconds["scatter"])
 
 
@@ -315,7 +315,7 @@ def test_a_kernel_is_cropped_to_the_taps_that_see_the_image():
     )
     inner = crop.cropped(form)
     assert inner.kernel == (1, 1) and inner.padding == ((0, 0), (0, 0))
-    assert candidates(form)[0][0][1].name == "crop"
+    assert candidates(form)[0][0].method == "crop"
     long = form_of(
         "forward", "last", 1, 1, 1, 1, (40_000,), (60_001,), (1,), ((60_000,) * 2,), (1,), (1,)
     )
@@ -689,6 +689,7 @@ def test_depthwise_counts_the_copies_that_a_multiplier_needs():
     first = dataclasses.replace(two, layout="first")
     besides = METHODS["depthwise"].besides
     assert besides(two) > 1e-3 and besides(one) == besides(first) == 0
+    assert besides(dataclasses.replace(two, examples=4)) == 4 * besides(two)
     assert seconds_of(METHODS["depthwise"], two) > besides(two)
 
 

@@ -80,7 +80,8 @@ def copies(form: Form) -> float:
     """Seconds to write x once for each output of a channel; few layers that were timed have two."""
     if form.out_channels == 1 or (form.kind == "forward" and as_shifts(form)):
         return 0.0
-    return math.prod(form.x_shape) * form.out_channels * form.dtype.itemsize / REPEAT_RATE
+    numbers = math.prod(form.x_shape) * form.out_channels * form.examples
+    return numbers * form.dtype.itemsize / REPEAT_RATE
 
 
 METHOD = Method(
