@@ -23,8 +23,8 @@ from jaxconv._methods._base import Method
 
 # Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
 # few; a dense convolution is narrow; it is slim; an input is an image. Of more taps than 3x3, a
-# depthwise kernel is wide.
-FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS = 64, 8, 16, 48, 4, 9
+# depthwise kernel is wide; of fewer positions than a vector has lanes, its row is short.
+FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS, SHORT = 64, 8, 16, 48, 4, 9, 8
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
@@ -32,7 +32,7 @@ TILE, ROW_MACS = 64, 3e6
 # mean.
 AVX2_ENDING, AVX2_TIMES = " avx2", 2.1
 # Endings of a class, in the order in which they are dropped where nothing was measured.
-SUFFIXES = ("-row", "-wide", "-strided", "-serial", "-one")
+SUFFIXES = ("-short", "-row", "-wide", "-strided", "-serial", "-one")
 
 
 def features(form: Form) -> tuple[float, ...]:
@@ -79,8 +79,9 @@ def category(form: Form) -> str:
         name += "-row"
     elif form.depthwise and form.taps > MORE_TAPS:
         name += "-wide"
-    strided = max(form.strides) > 1 and form.taps > 1
-    return f"{name}-strided" if strided else name
+    if max(form.strides) > 1 and form.taps > 1:
+        name += "-strided"
+    return f"{name}-short" if short(form) else name
 
 
 def serial(form: Form) -> bool:
@@ -90,6 +91,12 @@ def serial(form: Form) -> bool:
     wide = form.out_spatial[-1]
     macs = wide * form.out_channels * form.in_channels * form.taps
     return max(wide, form.out_channels) <= TILE or macs < ROW_MACS
+
+
+def short(form: Form) -> bool:
+    """Whether a depthwise kernel's rows, of which vectors are made channels first, fill none."""
+    by_rows = form.depthwise and form.kind == "forward" and form.layout == "first"
+    return by_rows and form.out_spatial[-1] < SHORT
 
 
 def row(method: str, form: Form) -> str:

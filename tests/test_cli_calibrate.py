@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -61,6 +62,39 @@ def test_avx2_starts_from_the_estimates_for_avx512(monkeypatch):
                 )
     assert np.median(ratios["lax"]) == pytest.approx(6, rel=0.2)
     assert np.median(ratios["scatter"]) == pytest.approx(2, rel=0.2)
+
+
+def test_what_was_known_counts_less_the_more_was_measured(monkeypatch):
+    """As much as the measurements of a row, and no more than MOST_TOLD of them."""
+    monkeypatch.setattr(command, "TOLD", 200)
+    monkeypatch.setattr(command, "MOST_TOLD", 2)
+    measured = command.samples(records(generation(), lambda name: 2.0))
+    both = command.blended(measured, generation(), ())
+    assert both[: len(measured)] == measured
+    now = Counter(name for name, *_ in measured)
+    told = Counter()
+    for name, _, _, counts in both[len(measured) :]:
+        told[name] += counts
+    common = now.keys() & told.keys()
+    assert max(now[name] for name in common) > command.MOST_TOLD
+    for name in common:
+        assert told[name] <= min(now[name], command.MOST_TOLD) + 1e-9
+
+
+def test_many_measurements_in_the_other_layout_do_not_outvote_ones_own():
+    """Of 10 and 200, where channels last take three times as long, those were met in both."""
+    rng = np.random.default_rng(0)
+    quantities = np.exp(rng.uniform(0, 8, (210, 7)))
+    seconds = quantities[:, 1] * 1e-9 * np.where(np.arange(210) < 10, 1, 3)
+    layouts = ["first"] * 10 + ["last"] * 200
+    found = fit(
+        [
+            (f"lax/forward/{layout}/dense", tuple(q), took, 1.0)
+            for layout, q, took in zip(layouts, quantities, seconds, strict=True)
+        ]
+    )
+    own = found["lax/forward/first/dense"]
+    np.testing.assert_allclose(quantities[:10] @ own, seconds[:10], rtol=0.1)
 
 
 def test_a_factor_of_few_measurements_stays_near_that_of_the_shorter_name():

@@ -619,6 +619,31 @@ def test_a_class_that_was_not_measured_takes_the_next_wider_one(monkeypatch):
             assert estimate(METHODS["lax"], form, "test") == seconds, category(form)
 
 
+def test_rows_that_fill_no_vector_are_a_class_of_their_own():
+    """Channels first: 5x5 on rows of 7 took 1.5 times as long for each number as on rows of 8."""
+
+    def name(layout, width, groups=32):
+        numbers = ((9, width), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1))
+        return category(form_of("forward", layout, 2, groups, 1, 32 // groups, *numbers))
+
+    assert name("first", 7) == "depthwise-short"
+    assert name("first", 8) == name("last", 7) == "depthwise"
+    assert "short" not in name("first", 7, groups=1)
+
+
+def test_channels_that_fill_no_vector_take_longer():
+    """Channels last, 3x3: 12 took twice as long a channel as 16, and 20 1.8 times."""
+    numbers = ((9, 9), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1))
+    for method in METHODS["shifts"], METHODS["depthwise"]:
+        for groups, counted in (16, 16), (20, 32), (78, 96):
+            form = form_of("forward", "last", 2, groups, 1, 1, *numbers)
+            assert method.work(form) == dataclasses.replace(form, groups=counted)
+            rows = dataclasses.replace(form, layout="first")
+            assert method.work(rows) == rows
+    one = form_of("forward", "last", 2, 1, 3, 20, *numbers)
+    assert METHODS["shifts"].work(one) == one
+
+
 def test_each_kind_of_processor_has_its_coefficients(monkeypatch):
     """What was measured with AVX2 holds there; what was not takes so many times as long."""
     form = form_of("forward", "last", 2, 1, 64, 64, (28, 28), (3, 3), (1, 1), ONE, (1, 1), (1, 1))

@@ -38,6 +38,7 @@ BLOCKED = {
         ((1, 0), (1, 1), (1, 1)),
         (1,) * 3,
     ),
+    "depthwise 4x4 s2": (2, 11, 1, 1, (9, 10), (4, 4), (2, 2), ((2, 1), (1, 2)), (1, 1)),
     "multiplier 3, 4x4": (1, 9, 1, 3, (6, 5), (4, 4), (2, 1), ((2, 1), (1, 2)), (1, 1)),
     "10 of 3 to 2": (2, 10, 3, 2, (5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "10 of 3 to 1": (1, 10, 3, 1, (5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
@@ -410,8 +411,7 @@ def test_blocks_of_channels_keep_their_weights_in_the_cache(monkeypatch):
 @pytest.mark.parametrize("case", BLOCKED)
 def test_channel_blocks_take_what_they_are_for(case):
     taken = {layout for _, name, c, layout in TAKEN if (name, c) == ("channel_blocks", case)}
-    of_one_group = CASES[case][3] % channel_blocks.BLOCK == 0
-    assert taken == ({"last", "first"} if of_one_group else {"last"})
+    assert taken == ({"first"} if case == "depthwise 4x4 s2" else {"last", "first"})
 
 
 def test_channel_blocks_split_the_channels_evenly():
@@ -429,10 +429,11 @@ def test_channel_blocks_split_the_channels_evenly():
     assert sizes(4, (5, 5)) == [1] * 4
 
 
+@pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("case", ["depthwise 4x4", "of 6 to 8"])
-def test_channel_blocks_are_not_summed_in_the_order_of_what_follows(case):
+def test_channel_blocks_are_not_summed_in_the_order_of_what_follows(case, layout):
     """Fused with the way back, the innermost loops would not run along a row."""
-    form = make(CASES[case], "forward", "last", np.float32)
+    form = make(CASES[case], "forward", layout, np.float32)
     a, b = operands(form)
     run = jax.jit(lambda x, w: channel_blocks.METHOD.forward(x, w, form))
     computations = run.lower(a, b).compile().as_text().split("\n\n")
@@ -480,12 +481,12 @@ def test_refusals():
     dilated = make(CASES["depthwise"], "forward", "last")
     dilated = Form(**{**vars(dilated), "lhs_dilation": (2, 2)})
     assert shifts.METHOD.supports(dilated) == "takes no dilated input"
-    eight = "takes multiples of 8 output channels, or 8 groups channels last"
+    eight = "takes multiples of 8 output channels, or 8 groups"
     for case, layout, reason in (
         ("multiplier", "last", eight),
-        ("10 of 3 to 2", "first", eight),
+        ("multiplier", "first", eight),
         ("3-D", "last", eight),
-        ("depthwise s2 d2", "last", "takes depthwise kernels with stride 1"),
+        ("depthwise s2 d2", "last", "takes depthwise kernels with a stride channels first"),
     ):
         form = make(CASES[case], "forward", layout)
         assert channel_blocks.METHOD.supports(form) == reason
@@ -500,6 +501,11 @@ def test_refusals():
         assert (channel_blocks.METHOD.supports(make(many, "forward", "last")) is None) == taken
     short = make((1, 8, 2, 2, (5, 3), *around[1:]), "forward", "last")
     assert channel_blocks.METHOD.supports(short) == "takes rows of at least 4 positions, here 3"
+    long = (1, 8, 1, 1, (4, 33), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1))
+    assert channel_blocks.METHOD.supports(make(long, "forward", "last")) is None
+    assert channel_blocks.METHOD.supports(make(long, "forward", "first")) == (
+        "takes rows of at most 32 positions channels first, here 33"
+    )
     single = make(
         (1, 1, 16, 16, (5, 5), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)), "forward", "last"
     )

@@ -40,8 +40,9 @@ FEWEST_TERMS, MOST_TERMS = 15, 121
 PART_TERMS, MOST_PART_TERMS, MOST_PARTS = 27, 50, 8
 # Input channels of a group: of more, products are faster.
 MOST_CHANNELS = 48
-# Positions that a row should have, for its loop to be worth loading the weights.
-SHORTEST_ROW = 4
+# Positions that a row should have, for its loop to be worth loading the weights. Channels first, a
+# depthwise kernel's longer rows fill the vectors of `shifts` as they lie.
+SHORTEST_ROW, LONGEST_ROW = 4, 32
 # Multiply-adds a second, bytes a second of copies and passes, seconds of a call; two AVX-512 cores.
 RATE, BANDWIDTH, CALL = 45e9, 10e9, 8e-5
 
@@ -98,14 +99,27 @@ def _of_one_group(x: Array, w: Array, form: Form) -> Array:
     return y.reshape(form.batch, -1, *form.out_spatial, BLOCK)
 
 
+def _in_blocks(x: Array, form: Form) -> Array:
+    """x (N, G/8 * C, *S, 8): a block has one channel each of eight groups, zeros in the last."""
+    c_in, blocks = form.in_channels, -(-form.groups // BLOCK)
+    missing = blocks * BLOCK - form.groups
+    if form.layout == "first":
+        x = jnp.moveaxis(x, -1, 1).reshape(form.batch, form.groups, c_in, *form.spatial)
+        x = jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (1 + form.ndim)])
+        x = jnp.moveaxis(x.reshape(form.batch, blocks, BLOCK, *x.shape[2:]), 2, -1)
+    else:
+        x = x.reshape(*x.shape[:-1], form.groups, c_in)
+        x = jnp.pad(x, [*[(0, 0)] * (1 + form.ndim), (0, missing), (0, 0)])
+        x = x.reshape(*x.shape[:-2], blocks, BLOCK, c_in)
+        x = jnp.moveaxis(x, (-3, -1), (1, 2))
+    return x.reshape(form.batch, -1, *form.spatial, BLOCK)
+
+
 def _of_eight_groups(x: Array, w: Array, form: Form) -> Array:
-    """y (N, G/8, O, *S_out, 8), without O where it is 1; x is (N, G/8 * C, *S, 8)."""
+    """y (N, G/8, O, *S_out, 8), without O where it is 1; x as `_in_blocks` has it."""
     c_in, c_out = form.in_channels, form.out_channels
     blocks = -(-form.groups // BLOCK)
     rest = [(0, blocks * BLOCK - form.groups), (0, 0)]
-    x = jnp.pad(x.reshape(*x.shape[:-1], -1, c_in), [*[(0, 0)] * (1 + form.ndim), *rest])
-    x = x.reshape(*x.shape[:-2], blocks, BLOCK, c_in)
-    x = jnp.moveaxis(x, (-3, -1), (1, 2)).reshape(form.batch, -1, *form.spatial, BLOCK)
     w = jnp.pad(w.reshape(form.taps * c_in, -1, c_out), [(0, 0), *rest])
     w = w.reshape(-1, blocks, BLOCK, c_out).transpose(1, 3, 0, 2)
     outputs = () if c_out == 1 else (c_out,)
@@ -123,14 +137,23 @@ def _of_eight_groups(x: Array, w: Array, form: Form) -> Array:
     return _summed(x, w, form, 2, term)
 
 
+def _out_of_blocks(y: Array, form: Form) -> Array:
+    """y (N, *S_out, G*O) of y (N, G/8, O, *S_out, 8), which may lack O."""
+    blocks, channels = y.shape[1], form.groups * form.out_channels
+    y = y.reshape(form.batch, blocks, form.out_channels, *form.out_spatial, BLOCK)
+    if form.layout == "first":
+        y = jnp.moveaxis(y, -1, 2).reshape(form.batch, -1, *form.out_spatial)
+        return jnp.moveaxis(lax.slice_in_dim(y, 0, channels, axis=1), 1, -1)
+    y = jnp.moveaxis(y, (1, 2), (-3, -1)).reshape(form.batch, *form.out_spatial, -1)
+    return lax.slice_in_dim(y, 0, channels, axis=-1)
+
+
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y, summed block by block."""
     x, w = x.astype(form.accumulator), w.astype(form.accumulator)
     if not one_group(form):
-        y = _of_eight_groups(x, w, form)
-        y = y.reshape(form.batch, y.shape[1], form.out_channels, *form.out_spatial, BLOCK)
-        y = jnp.moveaxis(y, (1, 2), (-3, -1)).reshape(form.batch, *form.out_spatial, -1)
-        return lax.slice_in_dim(y, 0, form.y_shape[-1], axis=-1).astype(form.out_dtype)
+        y = _of_eight_groups(_in_blocks(x, form), w, form)
+        return _out_of_blocks(y, form).astype(form.out_dtype)
     y = _of_one_group(x, w, form)
     if form.layout == "first":
         y = jnp.moveaxis(y, -1, 2).reshape(form.batch, -1, *form.out_spatial)
@@ -148,10 +171,13 @@ def supports(form: Form) -> str | None:
     if form.ndim > 2 and not single:
         return "takes three dimensions for depthwise kernels alone"
     if not one_group(form):
-        if form.layout == "first" or form.groups < BLOCK:
-            return f"takes multiples of {BLOCK} output channels, or {BLOCK} groups channels last"
-        if single and max(form.strides) > 1:
-            return "takes depthwise kernels with stride 1"
+        if form.groups < BLOCK:
+            return f"takes multiples of {BLOCK} output channels, or {BLOCK} groups"
+        if form.layout == "last" and single and max(form.strides) > 1:
+            return "takes depthwise kernels with a stride channels first"
+        if form.layout == "first" and single and form.out_spatial[-1] > LONGEST_ROW:
+            row = form.out_spatial[-1]
+            return f"takes rows of at most {LONGEST_ROW} positions channels first, here {row}"
     if form.in_channels > MOST_CHANNELS:
         return f"takes at most {MOST_CHANNELS} input channels a group, here {form.in_channels}"
     if form.out_spatial[-1] < SHORTEST_ROW:

@@ -91,5 +91,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    work=shifts.in_whole_vectors,
     besides=copies,
 )

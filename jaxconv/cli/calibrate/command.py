@@ -24,8 +24,9 @@ from jaxconv.cli.calibrate.fit import Sample, factors, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import Layer, convolutions, training
 
-# Convolutions whose estimates so far --blend asks for, and seconds that no estimate may reach.
-TOLD, LONG = 6000, 0.3
+# Convolutions whose estimates so far --blend asks for, how many measurements those of a row count
+# as at most, and seconds that no estimate may reach.
+TOLD, MOST_TOLD, LONG = 6000, 8, 0.3
 # The least part of a measurement that is left when `besides`, an estimate, is subtracted.
 LEAST_REST = 0.2
 
@@ -149,10 +150,11 @@ def samples(records: list[dict]) -> list[Sample]:
 
 
 def blended(measured: list[Sample], version: str, void: Collection[str]) -> list[Sample]:
-    """`measured`, and the estimates so far of many random layers, which count as much in all.
+    """`measured`, and the estimates so far of many random layers, which count as much at most.
 
-    So a row that was not measured now stays about as it is; for AVX2 it is that for AVX-512, times
-    how much longer its like took. The estimates of the methods in `void` are left out.
+    So a row that was not measured now stays about as it is, and one that was measured often hardly
+    knows what was before; for AVX2 that is the one for AVX-512, times how much longer its like
+    took. The estimates of the methods in `void` are left out.
     """
     told: list[Sample] = []
     before = version.removesuffix(AVX2_ENDING)
@@ -165,9 +167,12 @@ def blended(measured: list[Sample], version: str, void: Collection[str]) -> list
                 took = seconds * longer(name)
                 told.append((name, features(known.work(form)), took, 1.0))
     now, then = (Counter(name for name, *_ in rows) for rows in (measured, told))
+
+    def counts(name: str) -> float:
+        return min(1.0, min(now[name], MOST_TOLD) / then[name]) if now[name] else 1.0
+
     return measured + [
-        (name, quantities, seconds, min(1.0, now[name] / then[name]) if now[name] else 1.0)
-        for name, quantities, seconds, _ in told
+        (name, quantities, seconds, counts(name)) for name, quantities, seconds, _ in told
     ]
 
 

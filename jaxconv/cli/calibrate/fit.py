@@ -16,7 +16,8 @@ from jaxconv._cost import SUFFIXES
 
 # Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
 LEAST_SAMPLES = 5
-# What a measurement in the other layout counts: few rows have enough of their own.
+# What a measurement in the other layout counts: few rows have enough of their own. Less where there
+# are more of them than of one's own.
 OTHER_LAYOUT = 0.35
 # How many measurements a factor counts for in those of longer names.
 PRIOR = 3
@@ -43,7 +44,9 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
             continue
         layouts, quantities, seconds, trust = map(np.array, zip(*measured, strict=True))
         for layout in ("first", "last"):
-            weights = trust * np.where(layouts == layout, 1.0, OTHER_LAYOUT)
+            own = layouts == layout
+            others = OTHER_LAYOUT * min(1.0, trust[own].sum() / max(trust[~own].sum(), 1e-9))
+            weights = trust * np.where(own, 1.0, others if own.any() else 1.0)
             solution = positive(quantities, seconds, weights)
             name = f"{method}/{kind}/{layout}/{category}"
             rows[name] = tuple(float(f"{c:.4g}") for c in solution)
