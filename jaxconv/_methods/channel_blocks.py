@@ -100,7 +100,10 @@ def _of_one_group(x: Array, w: Array, form: Form) -> Array:
 
 
 def _in_blocks(x: Array, form: Form) -> Array:
-    """x (N, G/8 * C, *S, 8): a block has one channel each of eight groups, zeros in the last."""
+    """x (N, G/8 * C, *S, 8): a block has one channel each of eight groups, zeros in the last.
+
+    Each layout by itself: with a reshape between them XLA would keep two transposes.
+    """
     c_in, blocks = form.in_channels, -(-form.groups // BLOCK)
     missing = blocks * BLOCK - form.groups
     if form.layout == "first":
@@ -116,9 +119,10 @@ def _in_blocks(x: Array, form: Form) -> Array:
 
 
 def _of_eight_groups(x: Array, w: Array, form: Form) -> Array:
-    """y (N, G/8, O, *S_out, 8), without O where it is 1; x as `_in_blocks` has it."""
+    """y (N, G/8, O, *S_out, 8), without O where it is 1."""
     c_in, c_out = form.in_channels, form.out_channels
-    blocks = -(-form.groups // BLOCK)
+    x = _in_blocks(x, form)
+    blocks = x.shape[1] // c_in
     rest = [(0, blocks * BLOCK - form.groups), (0, 0)]
     w = jnp.pad(w.reshape(form.taps * c_in, -1, c_out), [(0, 0), *rest])
     w = w.reshape(-1, blocks, BLOCK, c_out).transpose(1, 3, 0, 2)
@@ -138,9 +142,9 @@ def _of_eight_groups(x: Array, w: Array, form: Form) -> Array:
 
 
 def _out_of_blocks(y: Array, form: Form) -> Array:
-    """y (N, *S_out, G*O) of y (N, G/8, O, *S_out, 8), which may lack O."""
-    blocks, channels = y.shape[1], form.groups * form.out_channels
-    y = y.reshape(form.batch, blocks, form.out_channels, *form.out_spatial, BLOCK)
+    """y (N, *S_out, G*O), of blocks (N, B, *S_out, 8) or (N, B, O, *S_out, 8) of eight groups."""
+    y = y.reshape(form.batch, y.shape[1], -1, *form.out_spatial, BLOCK)
+    channels = form.groups * form.out_channels
     if form.layout == "first":
         y = jnp.moveaxis(y, -1, 2).reshape(form.batch, -1, *form.out_spatial)
         return jnp.moveaxis(lax.slice_in_dim(y, 0, channels, axis=1), 1, -1)
@@ -151,14 +155,8 @@ def _out_of_blocks(y: Array, form: Form) -> Array:
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y, summed block by block."""
     x, w = x.astype(form.accumulator), w.astype(form.accumulator)
-    if not one_group(form):
-        y = _of_eight_groups(_in_blocks(x, form), w, form)
-        return _out_of_blocks(y, form).astype(form.out_dtype)
-    y = _of_one_group(x, w, form)
-    if form.layout == "first":
-        y = jnp.moveaxis(y, -1, 2).reshape(form.batch, -1, *form.out_spatial)
-        return jnp.moveaxis(y, 1, -1).astype(form.out_dtype)
-    return jnp.moveaxis(y, 1, -2).reshape(form.y_shape).astype(form.out_dtype)
+    blocks = _of_one_group if one_group(form) else _of_eight_groups
+    return _out_of_blocks(blocks(x, w, form), form).astype(form.out_dtype)
 
 
 def supports(form: Form) -> str | None:

@@ -45,8 +45,9 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
         layouts, quantities, seconds, trust = map(np.array, zip(*measured, strict=True))
         for layout in ("first", "last"):
             own = layouts == layout
-            others = OTHER_LAYOUT * min(1.0, trust[own].sum() / max(trust[~own].sum(), 1e-9))
-            weights = trust * np.where(own, 1.0, others if own.any() else 1.0)
+            mine, theirs = trust[own].sum(), trust[~own].sum()
+            share = min(1.0, mine / theirs) if mine and theirs else 1.0
+            weights = trust * np.where(own, 1.0, OTHER_LAYOUT * share)
             solution = positive(quantities, seconds, weights)
             name = f"{method}/{kind}/{layout}/{category}"
             rows[name] = tuple(float(f"{c:.4g}") for c in solution)
