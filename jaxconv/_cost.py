@@ -1,13 +1,14 @@
 """What a method takes: a linear model of a few physical quantities, fitted to measurements.
 
-seconds = a + b macs + c macs/O + d macs/C + e |x| + f |w| + g |y|
+seconds = a + b macs + c macs/O + d macs/C + e |x| + f |w| + g |y| + h beyond
 
 macs are the multiply-adds (the arithmetic), macs/O the entries of the matrix of windows (what is
 read for the product), macs/C the entries of the result before the taps are summed (what is
-written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), and a is what a
-call costs. All coefficients are positive, fitted with relative errors (`python -m jaxconv
-calibrate`), a row for each method, form, layout, class of convolution, generation of JAX, and
-processors with AVX-512 or with AVX2. They stand in `_calibration`.
+written), |x|, |w|, |y| the entries of the arrays (copies, padding, transposes), `beyond` those of
+x and y that are too many for the last cache, and a is what a call costs. All coefficients are
+positive, fitted with relative errors (`python -m jaxconv calibrate`), a row for each method, form,
+layout, class of convolution, generation of JAX, and processors with AVX-512 or with AVX2. They
+stand in `_calibration`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from jaxconv._methods._base import Method
 # few; a dense convolution is narrow; it is slim; an input is an image. Of more taps than 3x3, a
 # depthwise kernel is wide; of fewer positions than a vector has lanes, its row is short.
 FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS, SHORT = 64, 8, 16, 48, 4, 9, 8
+# Entries of x and y from which on they, and a copy, leave the last cache and are paged in anew.
+CACHED = 1 << 20
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what
 # was seen of it: a row of up to so many positions and channels, or up to so many multiply-adds.
 TILE, ROW_MACS = 64, 3e6
@@ -38,10 +41,10 @@ SUFFIXES = ("-short", "-row", "-wide", "-strided", "-serial", "-one")
 def features(form: Form) -> tuple[float, ...]:
     """The quantities of the model, in its order."""
     macs = float(form.macs) * form.examples
-    numbers = (
-        math.prod(shape) * form.examples for shape in (form.x_shape, form.w_shape, form.y_shape)
-    )
-    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *map(float, numbers))
+    shapes = (form.x_shape, form.w_shape, form.y_shape)
+    numbers = [float(math.prod(shape) * form.examples) for shape in shapes]
+    beyond = max(0.0, numbers[0] + numbers[2] - CACHED)
+    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *numbers, beyond)
 
 
 def category(form: Form) -> str:

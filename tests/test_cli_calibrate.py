@@ -84,7 +84,7 @@ def test_what_was_known_counts_less_the_more_was_measured(monkeypatch):
 def test_many_measurements_in_the_other_layout_do_not_outvote_ones_own():
     """Of 10 and 200, where channels last take three times as long, those were met in both."""
     rng = np.random.default_rng(0)
-    quantities = np.exp(rng.uniform(0, 8, (210, 7)))
+    quantities = np.exp(rng.uniform(0, 8, (210, 8)))
     seconds = quantities[:, 1] * 1e-9 * np.where(np.arange(210) < 10, 1, 3)
     layouts = ["first"] * 10 + ["last"] * 200
     found = fit(
@@ -111,8 +111,8 @@ def test_a_factor_of_few_measurements_stays_near_that_of_the_shorter_name():
 def test_coefficients_come_back():
     """Seconds that are linear in the quantities are met, in a file for each form."""
     rng = np.random.default_rng(0)
-    true = np.array([1e-5, 1e-11, 0, 2e-11, 0, 3e-9, 1e-10])
-    quantities = np.exp(rng.uniform(0, 8, (60, 7))) * [1, 1e5, 1e4, 1e4, 1e3, 1e2, 1e3]
+    true = np.array([1e-5, 1e-11, 0, 2e-11, 0, 3e-9, 1e-10, 2e-10])
+    quantities = np.exp(rng.uniform(0, 8, (60, 8))) * [1, 1e5, 1e4, 1e4, 1e3, 1e2, 1e3, 1e3]
     rows = fit([("lax/forward/last/dense", tuple(q), float(q @ true), 1.0) for q in quantities])
     for layout in "last", "first":
         np.testing.assert_allclose(

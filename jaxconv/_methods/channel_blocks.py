@@ -40,8 +40,8 @@ FEWEST_TERMS, MOST_TERMS = 15, 121
 PART_TERMS, MOST_PART_TERMS, MOST_PARTS = 27, 50, 8
 # Input channels of a group: of more, products are faster.
 MOST_CHANNELS = 48
-# Positions that a row should have, for its loop to be worth loading the weights. Channels first, a
-# depthwise kernel's longer rows fill the vectors of `shifts` as they lie.
+# Positions that a row should have, for its loop to be worth loading the weights. Channels first,
+# longer rows of depthwise kernels and small groups fill the vectors of `shifts` as they lie.
 SHORTEST_ROW, LONGEST_ROW = 4, 32
 # Multiply-adds a second, bytes a second of copies and passes, seconds of a call; two AVX-512 cores.
 RATE, BANDWIDTH, CALL = 45e9, 10e9, 8e-5
@@ -173,7 +173,7 @@ def supports(form: Form) -> str | None:
             return f"takes multiples of {BLOCK} output channels, or {BLOCK} groups"
         if form.layout == "last" and single and max(form.strides) > 1:
             return "takes depthwise kernels with a stride channels first"
-        if form.layout == "first" and single and form.out_spatial[-1] > LONGEST_ROW:
+        if form.layout == "first" and form.out_spatial[-1] > LONGEST_ROW:
             row = form.out_spatial[-1]
             return f"takes rows of at most {LONGEST_ROW} positions channels first, here {row}"
     if form.in_channels > MOST_CHANNELS:
