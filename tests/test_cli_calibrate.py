@@ -97,6 +97,17 @@ def test_many_measurements_in_the_other_layout_do_not_outvote_ones_own():
     np.testing.assert_allclose(quantities[:10] @ own, seconds[:10], rtol=0.1)
 
 
+@pytest.mark.parametrize("large", [5, 30])
+def test_what_is_beyond_the_cache_is_fitted_to_enough_of_it(large):
+    """A few large arrays that took four times as long say nothing of the next."""
+    rng = np.random.default_rng(0)
+    quantities = np.exp(rng.uniform(0, 8, (60, 8)))
+    quantities[large:, -1] = 0
+    seconds = quantities[:, 1] * 1e-9 + quantities[:, -1] * 1e-7
+    found = fit([("lax/forward/last/dense", tuple(q), t, 1.0) for q, t in zip(quantities, seconds)])
+    assert (found["lax/forward/last/dense"][-1] > 0) == (large == 30)
+
+
 def test_a_factor_of_few_measurements_stays_near_that_of_the_shorter_name():
     many, few = [("a/x", 2.0)] * 40, [("a/y", 8.0)]
     longer = factors(many + few)

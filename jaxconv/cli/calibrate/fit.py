@@ -16,6 +16,9 @@ from jaxconv._cost import SUFFIXES
 
 # Rows with fewer measurements than this, in both layouts, are left to the methods' own estimates.
 LEAST_SAMPLES = 5
+# Measurements of arrays beyond the last cache (the last quantity is what of them is) for which it
+# has a coefficient: of fewer any number would do, and be that of the next large convolution.
+LEAST_LARGE = 10
 # What a measurement in the other layout counts: few rows have enough of their own. Less where there
 # are more of them than of one's own.
 OTHER_LAYOUT = 0.35
@@ -48,7 +51,10 @@ def fit(samples: list[Sample]) -> dict[str, tuple[float, ...]]:
             mine, theirs = trust[own].sum(), trust[~own].sum()
             share = min(1.0, mine / theirs) if mine and theirs else 1.0
             weights = trust * np.where(own, 1.0, OTHER_LAYOUT * share)
-            solution = positive(quantities, seconds, weights)
+            known = quantities.copy()
+            if weights[known[:, -1] > 0].sum() < LEAST_LARGE:
+                known[:, -1] = 0
+            solution = positive(known, seconds, weights)
             name = f"{method}/{kind}/{layout}/{category}"
             rows[name] = tuple(float(f"{c:.4g}") for c in solution)
     return dict(sorted(rows.items()))
