@@ -607,7 +607,7 @@ def test_a_class_that_was_not_measured_takes_the_next_wider_one(monkeypatch):
     """The end that says least goes first: a strided 5x5 kernel is more a strided one than not."""
 
     def constant(seconds):
-        return (seconds, 0, 0, 0, 0, 0, 0)
+        return (seconds, 0, 0, 0, 0, 0, 0, 0)
 
     rows = {"": constant(1), "-strided": constant(2), "-dilated": constant(3)}
     rows = {f"lax/forward/last/depthwise{end}": row for end, row in rows.items()}

@@ -369,7 +369,10 @@ def test_programs_that_leave_the_process_have_none(tmp_path):
     """XLA cannot write the calls to a file: exports fail, and JAX's cache warns and has nothing."""
     code = """
 import jax.export
+from jaxconv import _cost
 warnings.simplefilter("error")
+rows = _cost.COEFFICIENTS[_cost.calibration()]  # whatever was fitted: oneDNN is chosen if it may be
+rows.update({name: (1e-9,) + (0,) * 7 for name in rows if name.startswith("onednn/")})
 operands = [np.ones(s, np.float32) for s in ((2, 14, 14, 64), (3, 3, 16, 64), (32, 64, 1, 1))]
 assert "onednn" in gradients.lower(*operands).as_text()
 exported = jax.export.export(gradients)(*operands)
