@@ -42,9 +42,9 @@ def features(form: Form) -> tuple[float, ...]:
     """The quantities of the model, in its order."""
     macs = float(form.macs) * form.examples
     shapes = (form.x_shape, form.w_shape, form.y_shape)
-    numbers = [float(math.prod(shape) * form.examples) for shape in shapes]
-    beyond = max(0.0, numbers[0] + numbers[2] - CACHED)
-    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, *numbers, beyond)
+    x, w, y = (float(math.prod(shape) * form.examples) for shape in shapes)
+    beyond = max(0.0, x + y - CACHED)
+    return (1.0, macs, macs / form.out_channels, macs / form.in_channels, x, w, y, beyond)
 
 
 def category(form: Form) -> str:

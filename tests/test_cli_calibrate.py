@@ -99,7 +99,7 @@ def test_many_measurements_in_the_other_layout_do_not_outvote_ones_own():
 
 @pytest.mark.parametrize("large", [5, 30])
 def test_what_is_beyond_the_cache_is_fitted_to_enough_of_it(large):
-    """A few large arrays that took four times as long say nothing of the next."""
+    """A few large arrays that took much longer say nothing of the next."""
     rng = np.random.default_rng(0)
     quantities = np.exp(rng.uniform(0, 8, (60, 8)))
     quantities[large:, -1] = 0
