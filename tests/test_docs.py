@@ -87,6 +87,7 @@ def tracks():
             yield pytest.param(page, torch, id=name)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("page, torch", list(tracks()))
 def test_examples(page, torch, monkeypatch, tmp_path):
     needs = re.findall(r"<!-- requires: (\w+) -->", page.read_text())

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from direct_sum import convolution, spread
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
 import jaxconv
+
+# Any convolution, as a user meets it.
+pytestmark = pytest.mark.optimised
 
 
 def by_definition(x, w, stride, padding, up, dilation, groups, batch_groups):

@@ -261,6 +261,7 @@ def test_winograds_matrices_make_a_correlation(outputs, taps):
     )
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", ["winograd2", "winograd4"])
 @pytest.mark.parametrize("kind", ["forward", "weight"])
 def test_winograds_rounding_is_a_fraction_of_what_auto_promises(kind, method):
@@ -331,6 +332,7 @@ def test_a_kernel_is_cropped_to_the_taps_that_see_the_image():
     assert "something is seen" in METHODS["crop"].supports(nothing)
 
 
+@pytest.mark.optimised
 def test_thinned_images_keep_nan_to_the_taps_that_see_it():
     """Phases of different sizes are filled up with zeros, which must not meet the input."""
     ones, pads, twice = (1, 1), ((2, 2), (2, 2)), (2, 2)
@@ -801,6 +803,7 @@ def test_highest_precision_rules_out_winograd_and_fft(precision):
     assert not considered & {"fft", "winograd2", "winograd4"}
 
 
+@pytest.mark.optimised
 def test_accuracy_of_auto_in_float32_and_float64():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 40, 30, 28))
@@ -821,6 +824,7 @@ def test_accuracy_of_auto_in_float32_and_float64():
             assert errors["auto"] <= max(4 * errors["lax"], 1e-5 * largest)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("groups", [1, 16])
 def test_nan_and_inf_reach_what_they_reach_in_lax(groups):
     x = np.random.default_rng(0).standard_normal((1, 16, 12, 11)).astype(np.float32)

@@ -444,6 +444,7 @@ def test_channel_blocks_are_not_summed_in_the_order_of_what_follows(case, layout
         assert re.search(rf"ROOT .* = f32\[[\d,]*,{channel_blocks.BLOCK}\]", text)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("case", ["depthwise", "few", "1-D causal", "10 of 3 to 2", "of 6 to 8"])
 def test_nan_and_inf_reach_what_they_meet(case, layout):

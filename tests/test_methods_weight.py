@@ -134,6 +134,7 @@ def test_float64_and_out_dtype():
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "method", [weight_patches.METHOD, weight_lines.METHOD], ids=lambda m: m.name
 )
@@ -148,6 +149,7 @@ def test_rows_that_no_window_sees_do_not_spread_nan(method, monkeypatch):
     close(run(method, form)(x, y), want)
 
 
+@pytest.mark.optimised
 def test_lines_keep_nan_to_the_taps_that_see_it(monkeypatch):
     """The last row that is seen meets the last tap alone, in a block of fewer rows."""
     form = form_of(2, (11, 6), (2, 18), (3, 3), (2, 1), ((0, 0), (1, 1)), (1, 1), "last")

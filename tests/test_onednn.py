@@ -176,6 +176,7 @@ def test_any_weight_gradient_that_it_takes(form):
     close(jax.jit(lambda x, y: onednn.weight(x, y, form))(x, y), want, 2e-5)
 
 
+@pytest.mark.optimised
 @there
 @pytest.mark.parametrize("case", ["dense", "a single image", "many images", "few outputs"])
 def test_nan_in_weight_gradients(case):
@@ -460,6 +461,7 @@ def test_from_many_threads():
             close(y, i * want)
 
 
+@pytest.mark.optimised
 @there
 def test_nan_and_inf_reach_what_they_reach_in_lax():
     x = X.copy()

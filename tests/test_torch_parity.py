@@ -193,6 +193,7 @@ def test_pools(case, ndim):
         same(f"max_pool{ndim}d", (ties,), **kwargs, **({} if ndim == 1 else {"dilation": 1}))
 
 
+@pytest.mark.optimised
 def test_max_pool_of_nan_and_infinity_and_indices():
     x = np.array([[[np.nan, 1, np.nan, 4, -np.inf, -np.inf, np.inf, 2, 2, 2]]])
     for kwargs in ({"kernel_size": 3, "stride": 1}, {"kernel_size": 2, "padding": 1}):
