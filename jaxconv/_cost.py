@@ -35,7 +35,7 @@ TILE, ROW_MACS = 64, 3e6
 # mean.
 AVX2_ENDING, AVX2_TIMES = " avx2", 2.1
 # Endings of a class, in the order in which they are dropped where nothing was measured.
-SUFFIXES = ("-short", "-row", "-wide", "-strided", "-serial", "-one")
+SUFFIXES = ("-heavy", "-short", "-row", "-wide", "-strided", "-serial", "-one")
 
 
 def features(form: Form) -> tuple[float, ...]:
@@ -58,7 +58,7 @@ def category(form: Form) -> str:
         plain = form.kind == "forward" and 1 in (form.batch, math.prod(form.out_spatial))
         name = "pointwise-one" if plain else "pointwise"
     elif form.kernel == form.strides and {*form.dilation, *form.lhs_dilation} == {1}:
-        return "patch"
+        return "patch-heavy" if heavy(form) else "patch"
     elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:
         name = "line"
     elif form.ndim == 3 and terms > FEW_TERMS:
@@ -84,7 +84,14 @@ def category(form: Form) -> str:
         name += "-wide"
     if max(form.strides) > 1 and form.taps > 1:
         name += "-strided"
+    if heavy(form):
+        name += "-heavy"
     return f"{name}-short" if short(form) else name
+
+
+def heavy(form: Form) -> bool:
+    """Whether `form` is the gradient of a dense weight that is larger than x and y together."""
+    return form.kind == "weight" and form.groups == form.examples == 1 and form.heavy
 
 
 def serial(form: Form) -> bool:

@@ -49,7 +49,7 @@ class Form:
       weight_first: whether w lies in memory as (G*O, C, *K), PyTorch's order, rather than
         (*K, C, G*O).
       outputs_first: whether its outputs lie before its inputs, as PyTorch's do (G*O, C); an input
-        gradient has them the other way round than the layer. Forward form alone.
+        gradient has them the other way round than the layer.
       dtype: of the operands.
       out_dtype: of the result.
       precision: lax's.
@@ -97,6 +97,11 @@ class Form:
     def depthwise(self) -> bool:
         """Whether each group has one input channel."""
         return self.in_channels == 1 and self.groups > 1
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the weight is larger than the input and the output together."""
+        return math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
 
     @property
     def macs(self) -> int:
@@ -305,6 +310,7 @@ def weight_view(spec: ConvSpec) -> View:
         precision=spec.precision,
         examples=examples,
         portable=spec.portable,
+        outputs_first=dn.out_spec[1] < dn.out_spec[0],
     )
     turned = any(d > 1 for d in plain.lhs_dilation) and set(plain.strides) == {1}
     form = turned_form(plain) if turned else plain
@@ -371,6 +377,7 @@ def turned_form(form: Form) -> Form:
         strides=form.lhs_dilation,
         lhs_dilation=(1,) * form.ndim,
         padding=tuple(padding),
+        outputs_first=not form.outputs_first,
     )
 
 

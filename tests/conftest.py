@@ -32,9 +32,11 @@ def pytest_configure(config):
 def compilation(request):
     """Leave out LLVM's optimisation, two fifths of the suite's time, where a test is of our code.
 
-    Tests of rounding, of NaN and of what the pages show are marked `optimised`: there the machine
-    code itself counts.
+    Where the machine code itself may count (rounding, NaN, what XLA has miscompiled before, random
+    convolutions, what the pages show) tests are marked `optimised`. No program is shared.
     """
     config, node = request.config, request.node
-    as_a_users = config.getoption("--optimised") or node.get_closest_marker("optimised")
-    jax.config.update("jax_disable_most_optimizations", not as_a_users)
+    quick = not (config.getoption("--optimised") or node.get_closest_marker("optimised"))
+    if jax.config.values["jax_disable_most_optimizations"] != quick:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()

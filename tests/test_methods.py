@@ -164,9 +164,14 @@ FORWARD_TAKERS = {
 }
 
 
+# XLA has miscompiled arrays of many dimensions.
+SPACE = [pytest.param(c, marks=pytest.mark.optimised) for c in CASES if c.startswith("3-d")]
+PLANE = [c for c in CASES if not c.startswith("3-d")]
+
+
 @pytest.mark.parametrize("kind", ["forward", "weight"])
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*PLANE, *SPACE])
 def test_every_method_that_takes_it(case, layout, kind):
     batch, groups, c, o, *geometry = CASES[case]
     form = form_of(kind, layout, batch, groups, c, o, *geometry)

@@ -304,6 +304,7 @@ STRIDED = {
 }
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", STRIDED)
 def test_strided_rows_are_brought_apart(case, dtype):
@@ -464,6 +465,7 @@ def test_nan_and_inf_reach_what_they_meet(case, layout):
                 np.testing.assert_array_equal(got, want, err_msg=method.name)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("name", WEIGHT)
 def test_examples(name, layout):
@@ -571,6 +573,7 @@ def test_group_products_unfold_both_sides(case, layout, most, monkeypatch):
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
 
 
+@pytest.mark.optimised
 def test_group_products_read_no_row_that_is_cropped():
     form = make(ONE_SIDED["cropped"], "weight", "last", np.float32)
     a, b = (np.array(v) for v in operands(form))

@@ -1,6 +1,9 @@
 """The methods for dense weight gradients, against direct sums in float64."""
 
+import dataclasses
+import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxconv._choose import best_for
+from jaxconv._cost import category
 from jaxconv._form import Form
 from jaxconv._methods import patches, pointwise, weight_lines, weight_patches
 
@@ -23,7 +27,7 @@ def form_of(batch, spatial, channels, kernel, strides, padding, dilation, layout
     dtype = np.dtype(np.float32)
     return Form(
         "weight", batch, 1, *channels, spatial, kernel, out, strides, padding, dilation, lhs,
-        layout, layout == "first", dtype, dtype,
+        layout, layout == "first", dtype, dtype, outputs_first=layout == "first",
     )  # fmt: skip
 
 
@@ -44,6 +48,13 @@ CASES = {
     "wide input": (3, (7, 8), (20, 3), (3, 2), (1, 1), ((2, 0), (1, 2)), (1, 2)),
     "wide input, padded": (2, (9, 11), (40, 17), (3, 3), (1, 1), ((0, 2), (1, 1)), (1, 1)),
     "wide 1-D": (3, (23,), (2, 18), (4,), (2,), ((2, 1),), (1,)),
+    # Weights larger than x and y.
+    "heavy": (4, (4, 3), (24, 26), (3, 2), (1, 1), ((1, 1), (0, 2)), (1, 1)),
+    "heavy, few outputs": (1, (4, 5), (40, 12), (3, 2), (1, 1), ((2, 1), (0, 3)), (1, 2)),
+    "heavy, strided": (2, (5, 6), (30, 33), (3, 2), (2, 1), ((2, 1), (0, 3)), (1, 2)),
+    "heavy, dilated x": (3, (3, 2), (9, 11), (3, 3), (2, 1), ((1, 2), (2, 0)), (1, 1), (2, 3)),
+    "heavy 1-D": (5, (6,), (20, 18), (5,), (1,), ((3, 1),), (1,)),
+    "heavy 3-D": (2, (2, 1, 3), (9, 8), (2, 1, 3), (1, 1, 1), ((1, 0), (0, 0), (1, 2)), (1, 1, 1)),
     "3-D": (2, (5, 4, 6), (2, 3), (3, 2, 3), (1, 2, 1), ((1, 1), (0, 1), (1, 0)), (1, 1, 2)),
 }
 
@@ -103,6 +114,44 @@ def test_against_direct_sum(method, case, layout, monkeypatch):
         close(run(method, form)(x, y), want)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("heavy")])
+def test_weights_that_are_made_in_place(case):
+    form = case_form(case, "first")
+    assert weight_patches.in_place(form) and category(form).endswith("-heavy")
+    x, y = data(form)
+    last = dataclasses.replace(form, layout="last")
+    close(run(weight_patches.METHOD, last)(x, y), direct(x, y, form))
+    for change in ({"outputs_first": False}, {"weight_first": False}, {"examples": 2}):
+        assert not weight_patches.in_place(dataclasses.replace(form, **change))
+    assert not category(dataclasses.replace(form, examples=2)).endswith("-heavy")
+    assert not category(dataclasses.replace(form, kind="forward")).endswith("-heavy")
+
+
+def test_not_for_patches_that_are_many_times_the_weight():
+    form = form_of(1, (20, 20), (512, 16), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1), "first")
+    assert form.heavy and not weight_patches.in_place(form) and weight_patches.turns(form)
+
+
+def test_a_heavy_weight_is_made_in_the_order_in_which_it_lies():
+    """Where it is as PyTorch's, (O, C, *K), no transpose of it is left."""
+    form = form_of(*CASES["heavy"][:7], "first")
+
+    def gradient(x, y, form):
+        """From and to arrays that lie channels first."""
+        w = weight_patches.weight(jnp.moveaxis(x, 1, -1), jnp.moveaxis(y, 1, -1), form)
+        return jnp.moveaxis(w, (-1, -2), (0, 1))
+
+    def transposes(form):
+        x, y = (np.moveaxis(a, -1, 1) for a in data(form))
+        program = jax.jit(functools.partial(gradient, form=form)).lower(x, y).compile()
+        found = re.findall(r"= f32\[([\d,]+)\]\S* (?:transpose|copy)\(", program.as_text())
+        sizes = [np.prod([int(n) for n in shape.split(",")]) for shape in found]
+        return sizes.count(np.prod(form.w_shape))
+
+    assert transposes(form) == 0
+    assert transposes(dataclasses.replace(form, weight_first=False)) > 0
+
+
 @pytest.mark.parametrize("positions", [3, 8, 25, 1 << 20])
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("wide")])
 def test_lines_in_blocks_of_rows_and_columns(case, positions, monkeypatch):
@@ -114,7 +163,8 @@ def test_lines_in_blocks_of_rows_and_columns(case, positions, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("case", ["1x1", "2x3 tiles, rest cropped", "3x3"])
+@pytest.mark.optimised
+@pytest.mark.parametrize("case", ["1x1", "2x3 tiles, rest cropped", "3x3", "heavy"])
 def test_vmapped(case, layout):
     form = form_of(*CASES[case][:7], layout)
     x, y = data(form, 3)
@@ -124,8 +174,9 @@ def test_vmapped(case, layout):
             close(jax.jit(jax.vmap(lambda x, y, m=method: m.weight(x, y, form)))(x, y), want)
 
 
-def test_float64_and_out_dtype():
-    form = form_of(*CASES["3x3"][:7], "last")
+@pytest.mark.parametrize("case, layout", [("3x3", "last"), ("heavy", "first")])
+def test_float64_and_out_dtype(case, layout):
+    form = case_form(case, layout)
     x, y = data(form)
     want = direct(x, y, form)
     with jax.enable_x64(True):
@@ -162,6 +213,7 @@ def test_lines_keep_nan_to_the_taps_that_see_it(monkeypatch):
     assert np.isnan(got[2]).all()
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", [weight_patches, weight_lines], ids=lambda m: m.METHOD.name)
 def test_what_is_cropped_meets_nothing(method):
     """x and y do not change places where x is cropped: a NaN there would be read."""

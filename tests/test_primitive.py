@@ -65,6 +65,7 @@ def test_grouped(operands, method):
     close(jax.jit(jax.grad(loss(conv), (0, 1)))(x, w), want)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 def test_vmap_and_per_example_gradients(operands, axes):
     args = [jnp.stack([a, 1 - a]) if axis == 0 else a for a, axis in zip(operands, axes)]
@@ -171,6 +172,7 @@ def test_zero_sizes(operands):
         close(got, jax.grad(loss(theirs), (0, 1))(a, b))
 
 
+@pytest.mark.optimised
 def test_deterministic(operands):
     first = jax.jit(ours)(*operands)
     for _ in range(3):

@@ -119,6 +119,7 @@ def test_dtypes(dtype):
     same("conv_transpose2d", (x, t, b), stride=2, groups=2, gradients=plain, tolerance=tolerance)
 
 
+@pytest.mark.optimised
 def test_bfloat16_is_rounded_once():
     x, w, b = (torch.tensor(draw(*s)).bfloat16() for s in ((2, 4, 7, 6), (6, 4, 3, 3), (6,)))
     want = F.conv2d(x.double(), w.double(), b.double()).bfloat16().double().numpy()

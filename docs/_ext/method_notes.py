@@ -90,7 +90,7 @@ NOTES = {
     "weight_patches": Note(
         "weight-gradient", "All rows at once, for so many positions as fit into the cache.",
         "$P K C O$ multiply-adds in one product a block, after $P K C$ numbers are copied within the cache.",
-        "Weight gradients of dense layers with few channels, whose products tap by tap would be small.",
+        "Weight gradients of dense layers with few channels, whose products tap by tap would be small; and those of weights that lie as PyTorch's do and are larger than input and output together, which it makes in that order.",
     ),
     "weight_lines": Note(
         "weight-gradient", "Each row of the left matrix begins one number further along the line.",

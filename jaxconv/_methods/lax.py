@@ -86,7 +86,7 @@ def turned(form: Form) -> float:
     fitted rows cannot tell: an image of one position counts as channels last, however it is named.
     """
     one = form.groups == form.taps == form.positions // form.batch == 1
-    if not (one and form.outputs_first):
+    if not (one and form.outputs_first and form.kind == "forward"):
         return 0.0
     return math.prod(form.w_shape) * form.dtype.itemsize / TURN
 

@@ -7,6 +7,9 @@ images, or rows of one image, as keep the patches in the cache, and the loop ove
 their memory. Where y has fewer channels than x it is y that is unfolded: the same sum with x and y
 in each other's place.
 
+A weight that lies as PyTorch's do, (O, C, *K), and is larger than x and y together, is made in that
+order from y^T (O, P) and patches (P, C*K), if these are few: to transpose it takes longer.
+
 Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
 document processing", 2006, section 3.2; the order of the copies is our own.
 """
@@ -33,6 +36,8 @@ BLOCK = 2 << 20
 OLD, NEW, CALL = (37e9, 47e9, 2.3e9, 2e-5), (62e9, 82e9, 1.2e9, 4e-4), 1e-4
 # What it must be estimated to gain: the estimates err by more, and lax is the norm.
 CAUTION = 1.15
+# Patches for a weight that is made in place, at most, in sizes of the weight.
+PATCHES = 4
 
 
 def blocks(form: Form) -> tuple[int, int]:
@@ -44,22 +49,32 @@ def blocks(form: Form) -> tuple[int, int]:
     return 1, even_part(rows, BLOCK // row)
 
 
+def in_place(form: Form) -> bool:
+    """Whether w is made in the order in which it lies, (O, C, *K): see the module."""
+    lies = form.weight_first and form.outputs_first and form.examples == 1
+    return lies and form.heavy and form.positions <= PATCHES * form.out_channels
+
+
+def turns(form: Form) -> bool:
+    """Whether to unfold y, of fewer channels, and not x."""
+    fewer = 2 * form.out_channels <= form.in_channels
+    return fewer and may_turn(form) and not in_place(form)
+
+
 def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
-    """x (C, N, *S) as (K*C, N*P), the taps of the last dimension outermost."""
+    """x (C, N, *S) as (K*C, N*P), the taps of the last dimension outermost; in place (C*K, N*P)."""
     for dim, (size, k) in enumerate(zip(out, form.kernel, strict=True)):
         s, d = form.strides[dim], form.dilation[dim]
         seen = [
             lax.slice_in_dim(x, j * d, j * d + (size - 1) * s + 1, s, dim + 2) for j in range(k)
         ]
         # A barrier each: fused into one loop, the copies would not be of contiguous runs.
-        x = lax.optimization_barrier(jnp.concatenate(seen) if k > 1 else seen[0])
+        if in_place(form):
+            x = lax.optimization_barrier(jnp.stack(seen, 1))
+            x = x.reshape(-1, *seen[0].shape[1:])
+        else:
+            x = lax.optimization_barrier(jnp.concatenate(seen) if k > 1 else seen[0])
     return x.reshape(x.shape[0], -1)
-
-
-def turns(form: Form) -> bool:
-    """Whether to unfold y, of fewer channels, and not x."""
-    fewer = 2 * form.out_channels <= form.in_channels
-    return fewer and may_turn(form)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
@@ -79,6 +94,8 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         y = cut_along(y, start, rows, 1)
         x = unfold(x, (rows, *form.out_spatial[1:]), form)
         y = y.reshape(-1, form.out_channels)
+        if in_place(form):
+            return acc + product(y, x, form, turn_a=True, turn_b=True)
         return acc + product(x, y, form)
 
     def block(acc: Array, x: Array, y: Array) -> Array:
@@ -93,8 +110,12 @@ def weight(x: Array, y: Array, form: Form) -> Array:
             acc = part(acc, x, y, 0, rows)
         return part(acc, x, y, whole * rows, rest) if rest else acc
 
-    acc = jnp.zeros((form.taps * form.in_channels, form.out_channels), x.dtype)
+    shape = (form.taps * form.in_channels, form.out_channels)
+    acc = jnp.zeros(shape[::-1] if in_place(form) else shape, x.dtype)
     w = add_up(block, acc, images, x, y)
+    if in_place(form):
+        w = w.reshape(form.out_channels, form.in_channels, *form.kernel)
+        return jnp.moveaxis(w, (0, 1), (-1, -2)).astype(form.out_dtype)
     w = w.reshape(*form.kernel[::-1], form.in_channels, form.out_channels)
     dims = range(form.ndim)
     w = w.transpose(*reversed(dims), form.ndim, form.ndim + 1)
