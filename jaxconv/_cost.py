@@ -50,6 +50,7 @@ def features(form: Form) -> tuple[float, ...]:
 def category(form: Form) -> str:
     """The class of convolution that a row of coefficients is for."""
     terms = form.taps * form.in_channels
+    ending = "-heavy" if form.heavy else ""
     if form.groups > 1:
         few = "few" if form.in_channels <= FEW_CHANNELS else "grouped"
         name = "depthwise" if form.depthwise else few
@@ -58,7 +59,7 @@ def category(form: Form) -> str:
         plain = form.kind == "forward" and 1 in (form.batch, math.prod(form.out_spatial))
         name = "pointwise-one" if plain else "pointwise"
     elif form.kernel == form.strides and {*form.dilation, *form.lhs_dilation} == {1}:
-        return "patch-heavy" if heavy(form) else "patch"
+        return "patch" + ending
     elif form.ndim > 1 and terms > FEW_TERMS and max(form.kernel) == form.taps:
         name = "line"
     elif form.ndim == 3 and terms > FEW_TERMS:
@@ -84,14 +85,8 @@ def category(form: Form) -> str:
         name += "-wide"
     if max(form.strides) > 1 and form.taps > 1:
         name += "-strided"
-    if heavy(form):
-        name += "-heavy"
+    name += ending
     return f"{name}-short" if short(form) else name
-
-
-def heavy(form: Form) -> bool:
-    """Whether `form` is the gradient of a dense weight that is larger than x and y together."""
-    return form.kind == "weight" and form.groups == form.examples == 1 and form.heavy
 
 
 def serial(form: Form) -> bool:

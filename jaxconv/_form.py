@@ -100,8 +100,9 @@ class Form:
 
     @property
     def heavy(self) -> bool:
-        """Whether the weight is larger than the input and the output together."""
-        return math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
+        """Whether it is the gradient of one dense weight, larger than x and y together."""
+        dense = self.kind == "weight" and self.groups == self.examples == 1
+        return dense and math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
 
     @property
     def macs(self) -> int:

@@ -37,6 +37,6 @@ def compilation(request):
     """
     config, node = request.config, request.node
     quick = not (config.getoption("--optimised") or node.get_closest_marker("optimised"))
-    if jax.config.values["jax_disable_most_optimizations"] != quick:
+    if jax.config.read("jax_disable_most_optimizations") != quick:
         jax.config.update("jax_disable_most_optimizations", quick)
         jax.clear_caches()

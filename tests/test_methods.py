@@ -29,7 +29,7 @@ from jaxconv._choose import (
 )
 from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
-from jaxconv._form import Form, forward_view
+from jaxconv._form import Form, forward_view, weight_view
 from jaxconv._methods import METHODS, _turned, crop, winograd
 
 ONE = ((1, 1), (1, 1))
@@ -165,13 +165,12 @@ FORWARD_TAKERS = {
 
 
 # XLA has miscompiled arrays of many dimensions.
-SPACE = [pytest.param(c, marks=pytest.mark.optimised) for c in CASES if c.startswith("3-d")]
-PLANE = [c for c in CASES if not c.startswith("3-d")]
+MARKS = {case: [pytest.mark.optimised] for case in CASES if case.startswith("3-d")}
 
 
 @pytest.mark.parametrize("kind", ["forward", "weight"])
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("case", [*PLANE, *SPACE])
+@pytest.mark.parametrize("case", [pytest.param(c, marks=MARKS.get(c, [])) for c in CASES])
 def test_every_method_that_takes_it(case, layout, kind):
     batch, groups, c, o, *geometry = CASES[case]
     form = form_of(kind, layout, batch, groups, c, o, *geometry)
@@ -516,6 +515,8 @@ def test_outputs_and_inputs_of_a_weight_are_where_they_lie():
         forms = {c.direction: forward_view(c.spec).form for c in found}
         assert forms["forward"].outputs_first is outputs_first
         assert forms["input gradient"].outputs_first is not outputs_first
+        spec = next(c.spec for c in found if c.direction == "weight gradient")
+        assert weight_view(spec).form.outputs_first is outputs_first
 
 
 @pytest.mark.parametrize("layout", ["first", "last"])

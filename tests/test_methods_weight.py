@@ -162,8 +162,8 @@ def test_lines_in_blocks_of_rows_and_columns(case, positions, monkeypatch):
     close(run(weight_lines.METHOD, form)(x, y), direct(x, y, form))
 
 
-@pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.optimised
+@pytest.mark.parametrize("layout", ["last", "first"])
 @pytest.mark.parametrize("case", ["1x1", "2x3 tiles, rest cropped", "3x3", "heavy"])
 def test_vmapped(case, layout):
     form = form_of(*CASES[case][:7], layout)
