@@ -14,6 +14,7 @@ import pytest
 import jaxconv
 from jaxconv._form import Form
 from jaxconv._methods import (
+    _images,
     channel_blocks,
     group_products,
     group_split,
@@ -571,6 +572,20 @@ def test_group_products_unfold_both_sides(case, layout, most, monkeypatch):
     a, b = operands(form)
     got, want = compute(group_products.METHOD, form, a, b), reference(a, b, form)
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("pads", [((2, 1), (0, 3)), ((2, 1), (-1, 3)), ((0, 0), (0, 0))])
+def test_images_are_padded_one_at_a_time(pads):
+    """In one buffer for all; not where some are cropped too, and no zeros of an image before."""
+    form = make((3, 5, 1, 1, (6, 7), (3, 2), (2, 1), pads, (1, 2)), "weight", "last", np.float32)
+    x, y = operands(form)
+    program = jax.jit(lambda x, y: shift_weight.weight(x, y, form)).lower(x, y).compile()
+    np.testing.assert_allclose(program(x, y), reference(x, y, form), atol=1e-5)
+    _, high, wide, channels = form.dense_input.x_shape
+    padded = {n: f"f32[{n},{high},{wide},{channels}]" in program.as_text() for n in (1, 3)}
+    in_place = pads == ((2, 1), (0, 3))
+    assert _images.pads_in_place(form) is in_place and padded[1] is in_place
+    assert padded[3] is not in_place
 
 
 @pytest.mark.optimised

@@ -62,16 +62,29 @@ def sides(form: Form) -> tuple[Form, Form]:
     return x, y
 
 
-def unfolded(x: Array, form: Form) -> Array:
-    """x of some groups of one image, (G, C, *S) or (G, *S, C) -> (G, K*C, P) or (G, P, K*C)."""
+def apart(x: Array, channels: int, form: Form) -> Array:
+    """Some groups of one padded image side by side: (G, C, *S), or (G, *S, C) of (*S, G*C).
+
+    Padded here, in the loop: for all images at once, the copies took up to three times as long.
+    """
+    edges = [(lo, hi, 0) for lo, hi in form.padding]
+    zero = jnp.zeros((), x.dtype)
+    if form.layout == "first":
+        x = x.reshape(-1, channels, *x.shape[1:])
+        return lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *edges])
+    x = lax.pad(x, zero, [*edges, (0, 0, 0)])
+    x = jnp.moveaxis(x.reshape(*x.shape[:-1], -1, channels), -2, 0)
+    # Written out once: each window would pad and turn it for itself, which took 1.1 to 1.5 times as
+    # long (docs/xla.md).
+    return lax.optimization_barrier(x) if form.taps > 1 else x
+
+
+def unfolded(x: Array, channels: int, form: Form) -> Array:
+    """x of some groups of one image, (G*C, *S) or (*S, G*C) -> (G, K*C, P) or (G, P, K*C)."""
+    x = apart(x, channels, form)
     first = form.layout == "first"
-    at, channels = (2, 1) if first else (1, x.ndim - 1)
-    edges = [(0, 0, 0)] * x.ndim
-    edges[at : at + form.ndim] = [(lo, hi, 0) for lo, hi in form.padding]
-    # Here, in the loop: padded for all images at once, the copies took up to three times as long.
-    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
-    seen = [window(x, tap, form, at) for tap in np.ndindex(*form.kernel)]
-    x = jnp.concatenate(seen, channels)
+    at, axis = (2, 1) if first else (1, x.ndim - 1)
+    x = jnp.concatenate([window(x, tap, form, at) for tap in np.ndindex(*form.kernel)], axis)
     shape = (x.shape[1], -1) if first else (-1, x.shape[-1])
     return x.reshape(x.shape[0], *shape)
 
@@ -105,8 +118,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
     def side(a: Array, image: Index, group: Index, channels: int, form: Form) -> Array:
         a = part(lax.squeeze(part(a, image, 1), (0,)), group, groups * channels, axis)
-        a = a.reshape(*a.shape[:axis], groups, channels, *a.shape[axis + 1 :])
-        return unfolded(jnp.moveaxis(a, axis, 0), form)
+        return unfolded(a, channels, form)
 
     def of_image(image: Index, group: Index) -> Array:
         xs = side(x, image, group, form.in_channels, of_x)

@@ -26,9 +26,10 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxconv._form import Form, pad_input
+from jaxconv._form import Form
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import cut, total
+from jaxconv._methods._images import total_padded
+from jaxconv._methods._loop import Index, cut
 from jaxconv._methods._terms import add_up, every, times
 from jaxconv._methods._turned import channels_first
 
@@ -88,7 +89,6 @@ def _last(x: Array, y: Array, form: Form) -> Array:
     """
     groups, outputs, stride = form.groups, form.out_channels, form.strides
     # No axis of size 1 in what the loop reads: XLA would copy it all to give that axis a stride.
-    x = pad_input(x, form)
     if outputs > 1:
         y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)
     y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
@@ -96,13 +96,13 @@ def _last(x: Array, y: Array, form: Form) -> Array:
     lead, ones = form.out_spatial[:-1], (1,) * form.ndim
     zeros = jnp.zeros((*form.kernel, outputs, groups), x.dtype)
 
-    def of_image(image: Array | int) -> Array:
+    def of_image(x: Array, at_x: Index, image: Index) -> Array:
         def step(sums: tuple[Array], part: Array, start: Array, size: int) -> tuple[Array]:
             at, terms = _unravel(part, lead), []
             for place in range(size):
                 here = (*at, start + place)
                 begin = [i * s for i, s in zip(here, stride, strict=True)]
-                seen = cut(x, (image, *begin, 0), (1, *reach, groups))
+                seen = cut(x, (at_x, *begin, 0), (1, *reach, groups))
                 seen = lax.reshape(every(seen, (*form.dilation, 1)), (*form.kernel, 1, groups))
                 other = cut(y, (image, *here, 0), (1, *ones, y.shape[-1]))
                 terms.append(times(seen, lax.reshape(other, (*ones, outputs, groups))))
@@ -111,7 +111,7 @@ def _last(x: Array, y: Array, form: Form) -> Array:
         return _sweep(math.prod(lead), form.out_spatial[-1], RUN, step, (zeros,))[0]
 
     # A sum for each image: one accumulator for all would round too often.
-    return jnp.swapaxes(total(form.batch, of_image), -1, -2)
+    return jnp.swapaxes(total_padded(x, form, of_image), -1, -2)
 
 
 def _first(x: Array, y: Array, form: Form) -> Array:
