@@ -100,9 +100,15 @@ class Form:
 
     @property
     def heavy(self) -> bool:
-        """Whether it is the gradient of one dense weight, larger than x and y together."""
-        dense = self.kind == "weight" and self.groups == self.examples == 1
-        return dense and math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
+        """Whether one dense weight is larger than x and y together, and an order of it matters.
+
+        That of a weight gradient does, and that of an input gradient, whose weight lies with its
+        inputs where a layer's has its outputs.
+        """
+        dense = self.groups == self.examples == 1
+        lies_so = self.kind == "weight" or self.weight_first != self.outputs_first
+        larger = math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
+        return dense and lies_so and larger
 
     @property
     def macs(self) -> int:

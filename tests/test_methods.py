@@ -1,6 +1,7 @@
 """One table of methods through one grid of forms, against a float64 sum that shares no code."""
 
 import dataclasses
+import functools
 import inspect
 import itertools
 import random
@@ -59,6 +60,7 @@ CASES = {
     "pointwise, large": (2, 1, 3, 4, (9, 11), (1, 1), (1, 1), ((0, 1), (1, 0)), (1, 1), (1, 1)),
     "pointwise, grouped": (2, 3, 2, 4, (5, 4), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
     "patches, large": (2, 1, 2, 3, (12, 10), (2, 2), (2, 2), ((0, 1), (1, 0)), (1, 1), (1, 1)),
+    "patches, rows": (2, 1, 9, 10, (5, 6), (2, 3), (2, 3), ((0, -1), (0, 0)), (1, 1), (1, 1)),
     "few outputs": (2, 1, 6, 2, (7, 6), (3, 2), (1, 1), ((2, 0), (1, 2)), (1, 2), (1, 1)),
     "one position": (2, 3, 2, 2, (1, 6), (4, 2), (1, 1), ((3, 2), (0, 0)), (1, 1), (1, 1)),
     "one position, strided": (2, 1, 3, 2, (5, 1), (1, 5), (1, 2), ((0, 0), (4, 5)), (1, 2), (1, 1)),
@@ -450,20 +452,28 @@ FIRST = ("NCHW", "OIHW", "NCHW")
     "numbers", [FIRST, NHWC, ("NCHW", "HWIO", "NHWC"), ("NHWC", "OIHW", "NHWC")]
 )
 @pytest.mark.parametrize(
-    "method, batch, size, kernel",
-    [("pointwise", 3, 1, 1), ("pointwise", 1, 5, 1), ("auto", 2, 6, 6)],
+    "method, batch, size, channels, kernel, stride",
+    [
+        ("pointwise", 3, 1, (12, 7), 1, 1),
+        ("pointwise", 1, 5, (12, 7), 1, 1),
+        ("pointwise", 1, 2, (64, 48), 1, 1),
+        ("pointwise", 2, 3, (48, 64), 1, 2),
+        ("auto", 2, 6, (12, 7), 6, 1),
+    ],
 )
-def test_products_of_one_image_position_or_window(method, batch, size, kernel, numbers):
+def test_products_in_every_order(method, batch, size, channels, kernel, stride, numbers):
     """In whatever order the weight lies; the input gradient has it in the other one."""
-    sizes = {"N": batch, "C": 12, "H": size, "W": size}
-    kernels = {"O": 7, "I": 12, "H": kernel, "W": kernel}
+    sizes = {"N": batch, "C": channels[0], "H": size, "W": size}
+    kernels = {"O": channels[1], "I": channels[0], "H": kernel, "W": kernel}
     rng = np.random.default_rng(0)
     x = rng.standard_normal([sizes[k] for k in numbers[0]], np.float32)
     w = rng.standard_normal([kernels[k] for k in numbers[1]], np.float32)
 
     def step(conv, x, w, **more):
         y, pull = jax.vjp(
-            lambda x, w: conv(x, w, (1, 1), "VALID", dimension_numbers=numbers, **more), x, w
+            lambda x, w: conv(x, w, (stride, stride), "VALID", dimension_numbers=numbers, **more),
+            x,
+            w,
         )
         return y, *pull(y)
 
@@ -496,6 +506,35 @@ def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch, outp
     x, w = jnp.zeros((batch, c, kernel, kernel)), jnp.zeros((*sizes, kernel, kernel))
     text = jax.jit(run).lower(x, w).compile().as_text()
     for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", text):
+        assert np.prod([int(n) for n in shape.split(",") if n]) < w.size
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "method, kernel, up, pads", [("pointwise", 1, 1, 0), ("scatter", 3, 2, 1), ("scatter", 1, 2, 0)]
+)
+def test_a_heavy_weight_of_an_input_gradient_is_not_moved(method, kernel, up, pads, first):
+    """It lies (C, O, *K), or (*K, O, C); several positions of several images meet it."""
+    c, o, size = 96, 80, 3
+    layout = "first" if first else "last"
+    grid = (size, size), (kernel, kernel), (1, 1), ((pads, pads),) * 2, (1, 1), (up, up)
+    form = form_of("forward", layout, 2, 1, c, o, *grid)
+    form = dataclasses.replace(form, weight_first=first, outputs_first=not first)
+    assert form.heavy and category(form).endswith("-heavy")
+    bring = ((0, 2, 3, 1), (2, 3, 0, 1)) if first else ((0, 1, 2, 3), (0, 1, 3, 2))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, c, size, size) if first else (2, size, size, c), np.float32)
+    k = (kernel, kernel)
+    w = rng.standard_normal((c, o, *k) if first else (*k, o, c), np.float32)
+
+    def run(method, x, w):
+        y = METHODS[method].forward(x.transpose(bring[0]), w.transpose(bring[1]), form)
+        return jnp.moveaxis(y, -1, 1) if first else y
+
+    program = jax.jit(functools.partial(run, method)).lower(x, w).compile()
+    want = run("direct", x, w)
+    np.testing.assert_allclose(program(x, w), want, atol=1e-5 * float(np.abs(want).max()))
+    for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", program.as_text()):
         assert np.prod([int(n) for n in shape.split(",") if n]) < w.size
 
 

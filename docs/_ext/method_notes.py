@@ -54,7 +54,7 @@ NOTES = {
     ),
     "shift_weight": Note(
         "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",
-        "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache.",
+        "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache. Channels last, the images are padded one at a time.",
         "Weight gradients of depthwise and narrow groups.",
     ),
     "group_products": Note(
@@ -140,7 +140,7 @@ NOTES = {
     "scatter": Note(
         "overlap-add", "Each sample sends a scaled kernel; what overlaps is added.",
         "One product of $n \\times C$ by $C \\times K O$, and $n K O$ numbers that are added where they go.",
-        "Transposed convolutions with few output channels, or with a stride as long as the kernel.",
+        "Transposed convolutions with few output channels, or with a stride as long as the kernel; input gradients of layers with a weight larger than the images, which is multiplied as it lies.",
     ),
     "volume": Note(
         "volume", "Three slices, a kernel two deep: two images of two channels each.",

@@ -3,8 +3,9 @@
 Kernel = stride, as in the patch embedding of a vision transformer (A. Dosovitskiy et al., "An image
 is worth 16x16 words", 2020, section 3.1), or a kernel that sees the whole input. Each dimension is
 cut on its own: the last needs no copy, the others move runs of contiguous memory. Channels first,
-the patches of each image are multiplied by themselves, as in `pointwise`. The weight gradient is
-the product of the same patches with y.
+they stay before the taps, as in PyTorch's weight, which is multiplied as it lies; where that is
+small, the patches of each image are multiplied by themselves, as in `pointwise`. The weight
+gradient is the product of the same patches with y.
 """
 
 from __future__ import annotations
@@ -57,22 +58,36 @@ def cut_first(x: Array, form: Form) -> Array:
     )
 
 
+def cut_rows(x: Array, form: Form) -> Array:
+    """The same as rows (N*P, C*prod(K)): what is copied at once is a row of a window."""
+    x = jnp.moveaxis(covered(x, form), -1, 1)
+    pairs = [n for pair in zip(form.out_spatial, form.kernel, strict=True) for n in pair]
+    x = x.reshape(form.batch, form.in_channels, *pairs)
+    places, taps = range(2, x.ndim, 2), range(3, x.ndim, 2)
+    return x.transpose(0, *places, 1, *taps).reshape(form.positions, -1)
+
+
+def channels_before_taps(form: Form) -> bool:
+    """Whether the patches are cut as x lies, channels first, in an order of rank up to 6."""
+    return form.layout == "first" and form.ndim <= 2
+
+
 def image_by_image(form: Form) -> bool:
     """Whether each image is a product of its own: channels first, a small weight, rank up to 6."""
-    return form.layout == "first" and form.ndim <= 2 and small_weight(form)
+    return channels_before_taps(form) and small_weight(form)
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y = patches @ w."""
-    single = form.layout == "first" and form.ndim <= 2 and form.positions == form.batch
-    if image_by_image(form) or single:
+    if channels_before_taps(form):
         # Moved right beside the transpose that brought it here, so that the two cancel.
-        w, patches = jnp.moveaxis(w, (-1, -2), (0, 1)), cut_first(x, form)
-        w = w.reshape(form.out_channels, -1)
-        if single:
-            y = of_few_rows(patches[..., 0], w, form)
+        w = jnp.moveaxis(w, (-1, -2), (0, 1)).reshape(form.out_channels, -1)
+        if form.positions == form.batch:
+            y = of_few_rows(cut_first(x, form)[..., 0], w, form)
+        elif image_by_image(form):
+            y = forward_of_images(cut_first(x, form), w[None], form)
         else:
-            y = forward_of_images(patches, w[None], form)
+            y = product(cut_rows(x, form), w, form, turn_b=True)
     else:
         patches, w = cut(x, form).reshape(form.positions, -1), w.reshape(-1, form.out_channels)
         y = product(patches, w, form)
@@ -84,6 +99,9 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     if image_by_image(form):
         w = weight_of_images(cut_first(x, form), by_images(y), form)
         w = w.reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
+    elif channels_before_taps(form):
+        w = over_rows(y.reshape(form.positions, -1), cut_rows(x, form), form)
+        w = jnp.moveaxis(w.reshape(form.out_channels, form.in_channels, -1), (0, 1), (-1, -2))
     else:
         patches = cut(x, form).reshape(form.positions, -1)
         w = over_rows(patches, y.reshape(form.positions, -1), form)

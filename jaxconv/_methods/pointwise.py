@@ -11,6 +11,8 @@ gradient of its own, where these are small beside the image. (oneDNN reads one w
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -21,6 +23,9 @@ from jaxconv._methods._products import by_onednn, of_few_rows, over_rows, produc
 # A weight is small beside an image if it has so many times fewer entries than the image and its
 # result: to copy it for each image, or to add up the gradients of the images.
 COPIES, SUMS = 2, 10
+# A weight is heavy if it has so many times the entries of all images and their results: if it lies
+# inputs first, and if it lies outputs first, where XLA's product of it as it lies is slower.
+INPUTS_FIRST, OUTPUTS_FIRST = 0.5, 2
 
 
 def small_weight(form: Form, times: int = COPIES) -> bool:
@@ -31,6 +36,13 @@ def small_weight(form: Form, times: int = COPIES) -> bool:
     rows, columns = form.taps * form.in_channels, form.out_channels
     positions = form.positions // form.batch
     return form.batch == 1 or times * rows * columns <= positions * (rows + columns)
+
+
+def heavy_weight(form: Form) -> bool:
+    """Whether to move the images and their results takes less time than to move the weight."""
+    moved = form.batch * math.prod(form.out_spatial) * (form.in_channels + form.out_channels)
+    times = OUTPUTS_FIRST if form.outputs_first else INPUTS_FIRST
+    return form.groups == 1 and form.in_channels * form.out_channels > times * moved
 
 
 def used(x: Array, form: Form) -> Array:
@@ -76,14 +88,15 @@ def weight_of_images(x: Array, y: Array, form: Form) -> Array:
     return jnp.sum(jnp.einsum("ncp,nop->nco", x, y, precision=form.precision), 0)
 
 
-def stays_first(form: Form) -> bool:
+def stays_first(form: Form, kept: bool) -> bool:
     """Whether the product keeps channels first, as it must for groups.
 
     A large weight is not copied for each image, and without copies XLA's product transposes the
     input within: better before it, to channels last, if the input has at least as many channels as
-    the result, which is transposed back.
+    the result, which is transposed back. Or if the weight is heavy, and not `kept` as it lies.
     """
-    if form.layout == "last":
+    single = form.batch == 1 and form.outputs_first
+    if form.layout == "last" or (heavy_weight(form) and not kept and not single):
         return False
     return form.groups > 1 or small_weight(form) or form.in_channels < form.out_channels
 
@@ -92,9 +105,11 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y = x w at every position."""
     # Each transpose of w stands beside the one that brought it here, so that the two cancel.
     x = used(x, form)
-    if not stays_first(form):
+    kept = form.outputs_first and by_onednn(form, x, w)
+    if not stays_first(form, kept):
         x = x.reshape(-1, form.in_channels)
-        if form.outputs_first and (form.positions == form.batch or by_onednn(form, x, w)):
+        few = form.positions == form.batch or heavy_weight(form)
+        if kept or (form.outputs_first and few):
             w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
             y = of_few_rows(x, w, form)
         else:

@@ -29,7 +29,7 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
-from jaxconv._methods._products import product
+from jaxconv._methods._products import of_few_rows, product
 from jaxconv._methods._turned import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
@@ -43,6 +43,9 @@ SPARE = 6 << 20
 # Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
 # entries on.
 WORTH_A_TURN = 1 << 16
+
+# A weight is heavy if it has more entries, each counted so many times, than x and the product.
+HEAVY = 1.5
 
 Term = tuple[int, int]
 
@@ -69,13 +72,25 @@ def apart(form: Form) -> bool:
 def forward(x: Array, w: Array, form: Form) -> Array:
     """y: the product, then the sums, in the layout that x has in memory."""
     if one_product(form):
-        w = jnp.moveaxis(w, -2, 0).reshape(form.in_channels, -1)
-        z = product(x.reshape(-1, form.in_channels), w, form)
+        z = products(x.reshape(-1, form.in_channels), w, form)
         z = z.reshape(form.batch, *form.spatial, -1)
         y = spread(z, form) if apart(form) else add_up(z, form)
     else:
         y = by_example(x, w, form)
     return y.astype(form.out_dtype)
+
+
+def products(x: Array, w: Array, form: Form) -> Array:
+    """x (P, C) times w for all taps: (P, K*O), in groups of a tap; w moved as little as it may."""
+    if not stays(form):
+        return product(x, jnp.moveaxis(w, -2, 0).reshape(form.in_channels, -1), form)
+    if form.outputs_first:  # (*K, O, C) in memory
+        return of_few_rows(x, jnp.swapaxes(w, -1, -2).reshape(-1, form.in_channels), form)
+    w = jnp.moveaxis(w, (-2, -1), (0, 1)).reshape(form.in_channels, -1)
+    # The barrier keeps XLA from moving the weight for the product's sake.
+    z = lax.optimization_barrier(product(x, w, form))
+    z = jnp.swapaxes(z.reshape(-1, form.out_channels, form.taps), 1, 2)
+    return z.reshape(z.shape[0], -1)
 
 
 def by_example(x: Array, w: Array, form: Form) -> Array:
@@ -187,7 +202,17 @@ def entries(form: Form) -> int:
 def one_product(form: Form) -> bool:
     """Whether the batch is taken at once, or else example by example."""
     largest = max(entries(form), math.prod(form.x_shape), math.prod(form.y_shape))
-    return form.layout == "last" or largest // form.batch < WORTH_A_TURN
+    small = largest // form.batch < WORTH_A_TURN
+    return form.layout == "last" or small or stays(form)
+
+
+def stays(form: Form) -> bool:
+    """Whether the weight is multiplied as it lies, (C, O, *K) or (*K, O, C): if it is heavy.
+
+    So do those of an input gradient. It is x and the product that are moved then, if anything.
+    """
+    heavy = HEAVY * math.prod(form.w_shape) > math.prod(form.x_shape) + entries(form)
+    return heavy and form.weight_first != form.outputs_first
 
 
 def supports(form: Form) -> str | None:
