@@ -102,8 +102,8 @@ class Form:
     def heavy(self) -> bool:
         """Whether one dense weight is larger than x and y together, and an order of it matters.
 
-        That of a weight gradient does, and that of an input gradient, whose weight lies with its
-        inputs where a layer's has its outputs.
+        That of a weight gradient does, and that of an input gradient (or a transposed convolution
+        of PyTorch's), whose weight lies with its inputs where a layer's has its outputs.
         """
         dense = self.groups == self.examples == 1
         lies_so = self.kind == "weight" or self.weight_first != self.outputs_first

@@ -1,7 +1,6 @@
 """One table of methods through one grid of forms, against a float64 sum that shares no code."""
 
 import dataclasses
-import functools
 import inspect
 import itertools
 import random
@@ -486,15 +485,19 @@ def test_products_in_every_order(method, batch, size, channels, kernel, stride, 
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("outputs_first", [True, False])
-@pytest.mark.parametrize("method, kernel, c, o", [("patches", 7, 16, 8), ("pointwise", 1, 96, 23)])
-def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch, outputs_first):
+@pytest.mark.parametrize(
+    "method, kernel, windows, c, o",
+    [("patches", 7, 1, 16, 8), ("patches", 3, 2, 40, 70), ("pointwise", 1, 1, 96, 23)],
+)
+def test_a_weight_that_lies_first_is_not_moved(method, kernel, windows, c, o, batch, outputs_first):
     """A few examples meet a large weight: to transpose it took ten times as long as the product.
 
     That of an input gradient has its outputs and inputs the other way round.
     """
     if method == "patches" and not outputs_first:
         pytest.skip("an input gradient is not such a product")
-    geometry = (batch, 1, c, o, *((kernel, kernel),) * 2, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
+    size, k = (kernel * windows,) * 2, (kernel, kernel)
+    geometry = (batch, 1, c, o, size, k, k, ((0, 0), (0, 0)), (1, 1), (1, 1))
     form = form_of("forward", "first" if kernel > 1 else "last", *geometry)
     form = dataclasses.replace(form, weight_first=True, outputs_first=outputs_first)
     order = (2, 3, 1, 0) if outputs_first else (2, 3, 0, 1)
@@ -503,37 +506,54 @@ def test_a_weight_that_lies_first_is_not_moved(method, kernel, c, o, batch, outp
         return METHODS[method].forward(x.transpose(0, 2, 3, 1), w.transpose(order), form)
 
     sizes = (o, c) if outputs_first else (c, o)
-    x, w = jnp.zeros((batch, c, kernel, kernel)), jnp.zeros((*sizes, kernel, kernel))
+    x, w = jnp.zeros((batch, c, *size)), jnp.zeros((*sizes, kernel, kernel))
     text = jax.jit(run).lower(x, w).compile().as_text()
     for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", text):
         assert np.prod([int(n) for n in shape.split(",") if n]) < w.size
 
 
+@pytest.mark.parametrize("portable", [False, True])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
-    "method, kernel, up, pads", [("pointwise", 1, 1, 0), ("scatter", 3, 2, 1), ("scatter", 1, 2, 0)]
+    "method, size, kernel, up, pads",
+    [
+        ("pointwise", (3, 2), (1, 1), (1, 1), ((0, 0), (0, 0))),
+        ("scatter", (3, 2), (3, 2), (2, 1), ((2, 1), (0, 1))),
+        ("scatter", (2, 3), (2, 2), (2, 2), ((1, 1), (1, 0))),
+        ("scatter", (2, 3), (1, 1), (2, 3), ((0, 1), (0, 0))),
+        ("scatter", (5,), (3,), (2,), ((1, 2),)),
+        ("scatter", (2, 1, 3), (2, 2, 1), (1, 2, 1), ((1, 0), (1, 1), (0, 0))),
+    ],
 )
-def test_a_heavy_weight_of_an_input_gradient_is_not_moved(method, kernel, up, pads, first):
+def test_a_heavy_weight_of_an_input_gradient_is_not_moved(
+    method, size, kernel, up, pads, first, portable
+):
     """It lies (C, O, *K), or (*K, O, C); several positions of several images meet it."""
-    c, o, size = 96, 80, 3
+    c, o, ndim = 96, 80, len(size)
+    ones, space = (1,) * ndim, range(ndim)
     layout = "first" if first else "last"
-    grid = (size, size), (kernel, kernel), (1, 1), ((pads, pads),) * 2, (1, 1), (up, up)
-    form = form_of("forward", layout, 2, 1, c, o, *grid)
-    form = dataclasses.replace(form, weight_first=first, outputs_first=not first)
+    form = form_of("forward", layout, 2, 1, c, o, size, kernel, ones, pads, ones, up)
+    order = {"weight_first": first, "outputs_first": not first, "portable": portable}
+    form = dataclasses.replace(form, **order)
     assert form.heavy and category(form).endswith("-heavy")
-    bring = ((0, 2, 3, 1), (2, 3, 0, 1)) if first else ((0, 1, 2, 3), (0, 1, 3, 2))
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, c, size, size) if first else (2, size, size, c), np.float32)
-    k = (kernel, kernel)
-    w = rng.standard_normal((c, o, *k) if first else (*k, o, c), np.float32)
+    x = rng.standard_normal((2, c, *size) if first else (2, *size, c), np.float32)
+    w = rng.standard_normal((c, o, *kernel) if first else (*kernel, o, c), np.float32)
 
-    def run(method, x, w):
-        y = METHODS[method].forward(x.transpose(bring[0]), w.transpose(bring[1]), form)
+    def bring(x, w):
+        if first:
+            later = [2 + i for i in space]
+            return x.transpose(0, *later, 1), w.transpose(*later, 0, 1)
+        return x, w.transpose(*space, ndim + 1, ndim)
+
+    def run(x, w):
+        y = METHODS[method].forward(*bring(x, w), form)
         return jnp.moveaxis(y, -1, 1) if first else y
 
-    program = jax.jit(functools.partial(run, method)).lower(x, w).compile()
-    want = run("direct", x, w)
-    np.testing.assert_allclose(program(x, w), want, atol=1e-5 * float(np.abs(want).max()))
+    program = jax.jit(run).lower(x, w).compile()
+    got, want = np.asarray(program(x, w)), convolution(*bring(x, w), form)
+    got = np.moveaxis(got, 1, -1) if first else got
+    np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
     for shape in re.findall(r"= f32\[([\d,]*)\]\S* (?:copy|transpose)\(", program.as_text()):
         assert np.prod([int(n) for n in shape.split(",") if n]) < w.size
 

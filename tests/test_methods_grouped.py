@@ -59,7 +59,7 @@ CASES = {
     "1-D causal": (2, 6, 1, 1, (150,), (4,), (1,), ((3, 0),), (1,)),
     "1-D long": (1, 3, 1, 1, (90,), (70,), (1,), ((35, 34),), (1,)),
     "1-D s2 groups": (2, 3, 2, 2, (141,), (5,), (2,), ((2, 2),), (1,)),
-    "3-D": (1, 3, 1, 1, (4, 5, 6), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
+    "3-D": (2, 3, 1, 1, (4, 5, 6), (2, 3, 2), (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 2)),
     **BLOCKED,
 }
 SPLIT = {"group_split": group_split.METHOD, "group_blocks": group_split.BLOCKS}
@@ -468,10 +468,12 @@ def test_nan_and_inf_reach_what_they_meet(case, layout):
 
 @pytest.mark.optimised
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("name", WEIGHT)
-def test_examples(name, layout):
+@pytest.mark.parametrize(
+    "name, case", [*((n, "few") for n in WEIGHT), ("shift_weight", "depthwise")]
+)
+def test_examples(name, case, layout):
     """A leading axis of independent weight gradients, as per-example gradients have."""
-    form = make(CASES["few"], "weight", layout, np.float32)
+    form = make(CASES[case], "weight", layout, np.float32)
     rng = np.random.default_rng(1)
     drawn = [tuple(operands(form, rng)) for _ in range(3)]
     run = jax.jit(jax.vmap(lambda x, y: WEIGHT[name].weight(x, y, form)))

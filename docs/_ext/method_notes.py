@@ -54,7 +54,7 @@ NOTES = {
     ),
     "shift_weight": Note(
         "weight-gradient", "A row for each tap. Its sum over positions is kept as wide as a vector until the end.",
-        "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache. Channels last, the images are padded one at a time.",
+        "$G P K C O$ multiply-adds in vectors; the accumulators, a few thousand numbers, stay in the cache. Depthwise and channels last, the images are padded one at a time.",
         "Weight gradients of depthwise and narrow groups.",
     ),
     "group_products": Note(

@@ -46,12 +46,9 @@ def of_few_rows(x: Array, w: Array, form: Form) -> Array:
 
 def over_rows(a: Array, b: Array, form: Form) -> Array:
     """a (..., P, A) and b (..., P, B) -> (..., A, B)."""
-    narrower = b.shape[-1] < a.shape[-1]
     if by_onednn(form, a, b):
-        if narrower and a.ndim > 2:
-            return jnp.swapaxes(_compat.onednn_product(b, a, turn_a=True), -1, -2)
         return _compat.onednn_product(a, b, turn_a=True)
-    if narrower:  # the narrower operand first
+    if a.shape[-1] > b.shape[-1]:  # the narrower operand first
         return jnp.swapaxes(lax.optimization_barrier(over_rows(b, a, form)), -1, -2)
     if a.ndim > 2 and _compat.JAX_VERSION >= (0, 12):
         a = lax.optimization_barrier(jnp.swapaxes(a, -1, -2))

@@ -24,7 +24,7 @@ from jax import Array, lax
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part, total
-from jaxconv._methods._products import over_rows, product
+from jaxconv._methods._products import by_onednn, over_rows, product
 
 # Taps; rows of x for each of y, where both are unfolded.
 MOST_TAPS, MOST_ROWS = 64, 1.5
@@ -74,8 +74,7 @@ def apart(x: Array, channels: int, form: Form) -> Array:
         return lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *edges])
     x = lax.pad(x, zero, [*edges, (0, 0, 0)])
     x = jnp.moveaxis(x.reshape(*x.shape[:-1], -1, channels), -2, 0)
-    # Written out once: each window would pad and turn it for itself, which took 1.1 to 1.5 times as
-    # long (docs/xla.md).
+    # Written out once: each window would pad and turn it for itself (docs/xla.md).
     return lax.optimization_barrier(x) if form.taps > 1 else x
 
 
@@ -125,6 +124,8 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         ys = side(y, image, group, form.out_channels, of_y)
         if form.layout == "first":
             return product(xs, ys, form, turn_b=True)
+        if by_onednn(form, xs, ys) and ys.shape[-1] < xs.shape[-1]:  # the narrower one first
+            return jnp.swapaxes(over_rows(ys, xs, form), -1, -2)
         return over_rows(xs, ys, form)
 
     def of_part(group: Index) -> Array:

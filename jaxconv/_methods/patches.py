@@ -47,29 +47,30 @@ def cut(x: Array, form: Form) -> Array:
     return x
 
 
-def cut_first(x: Array, form: Form) -> Array:
-    """The same where channels lie first: (N, C*prod(K), P), the channels before the taps."""
+def cut_first(x: Array, form: Form, *, rows: bool = False) -> Array:
+    """The same where channels lie first, the channels before the taps: (N, C*prod(K), P).
+
+    As rows, (N*P, C*prod(K)): a row of a window is copied at once.
+    """
     x = jnp.moveaxis(covered(x, form), -1, 1)
     pairs = [n for pair in zip(form.out_spatial, form.kernel, strict=True) for n in pair]
     x = x.reshape(form.batch, form.in_channels, *pairs)
     places, taps = range(2, x.ndim, 2), range(3, x.ndim, 2)
+    if rows:
+        return x.transpose(0, *places, 1, *taps).reshape(form.positions, -1)
     return x.transpose(0, 1, *taps, *places).reshape(
         form.batch, form.in_channels * form.taps, form.positions // form.batch
     )
 
 
-def cut_rows(x: Array, form: Form) -> Array:
-    """The same as rows (N*P, C*prod(K)): what is copied at once is a row of a window."""
-    x = jnp.moveaxis(covered(x, form), -1, 1)
-    pairs = [n for pair in zip(form.out_spatial, form.kernel, strict=True) for n in pair]
-    x = x.reshape(form.batch, form.in_channels, *pairs)
-    places, taps = range(2, x.ndim, 2), range(3, x.ndim, 2)
-    return x.transpose(0, *places, 1, *taps).reshape(form.positions, -1)
-
-
 def channels_before_taps(form: Form) -> bool:
     """Whether the patches are cut as x lies, channels first, in an order of rank up to 6."""
     return form.layout == "first" and form.ndim <= 2
+
+
+def as_pytorch(form: Form) -> bool:
+    """Whether the weight lies (O, C, *K): a row of it has the order of a patch cut so."""
+    return form.weight_first and form.outputs_first
 
 
 def image_by_image(form: Form) -> bool:
@@ -81,13 +82,16 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     """y = patches @ w."""
     if channels_before_taps(form):
         # Moved right beside the transpose that brought it here, so that the two cancel.
-        w = jnp.moveaxis(w, (-1, -2), (0, 1)).reshape(form.out_channels, -1)
+        by_output = jnp.moveaxis(w, (-1, -2), (0, 1)).reshape(form.out_channels, -1)
         if form.positions == form.batch:
-            y = of_few_rows(cut_first(x, form)[..., 0], w, form)
+            y = of_few_rows(cut_first(x, form)[..., 0], by_output, form)
         elif image_by_image(form):
-            y = forward_of_images(cut_first(x, form), w[None], form)
+            y = forward_of_images(cut_first(x, form), by_output[None], form)
+        elif as_pytorch(form):
+            y = product(cut_first(x, form, rows=True), by_output, form, turn_b=True)
         else:
-            y = product(cut_rows(x, form), w, form, turn_b=True)
+            w = jnp.moveaxis(w, -2, 0).reshape(-1, form.out_channels)
+            y = product(cut_first(x, form, rows=True), w, form)
     else:
         patches, w = cut(x, form).reshape(form.positions, -1), w.reshape(-1, form.out_channels)
         y = product(patches, w, form)
@@ -100,8 +104,12 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         w = weight_of_images(cut_first(x, form), by_images(y), form)
         w = w.reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
     elif channels_before_taps(form):
-        w = over_rows(y.reshape(form.positions, -1), cut_rows(x, form), form)
-        w = jnp.moveaxis(w.reshape(form.out_channels, form.in_channels, -1), (0, 1), (-1, -2))
+        x, y = cut_first(x, form, rows=True), y.reshape(form.positions, -1)
+        if as_pytorch(form):
+            w = over_rows(y, x, form).reshape(form.out_channels, form.in_channels, -1)
+            w = jnp.moveaxis(w, (0, 1), (-1, -2))
+        else:
+            w = over_rows(x, y, form).reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
     else:
         patches = cut(x, form).reshape(form.positions, -1)
         w = over_rows(patches, y.reshape(form.positions, -1), form)

@@ -3,15 +3,14 @@
 Source: M. Lin, Q. Chen, S. Yan, "Network in network", 2013, section 3.1. With a stride, the
 positions that are used are cut out first.
 
-Channels first stays so: a product for each image, of which the weight is the same. Written with one
-weight for all, XLA multiplies it by the whole batch at once and moves the batch to the front again,
-a copy that takes longer than the product. So each image is given a copy of the weight, and a weight
-gradient of its own, where these are small beside the image. (oneDNN reads one weight for all.)
+Channels first mostly stays so: a product for each image, of which the weight is the same. Written
+with one weight for all, XLA multiplies it by the whole batch at once and moves the batch to the
+front again, a copy that takes longer than the product. So each image is given a copy of the weight,
+and a weight gradient of its own, where these are small beside the image. (oneDNN reads one weight
+for all.)
 """
 
 from __future__ import annotations
-
-import math
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -23,7 +22,7 @@ from jaxconv._methods._products import by_onednn, of_few_rows, over_rows, produc
 # A weight is small beside an image if it has so many times fewer entries than the image and its
 # result: to copy it for each image, or to add up the gradients of the images.
 COPIES, SUMS = 2, 10
-# A weight is heavy if it has so many times the entries of all images and their results: if it lies
+# A weight outweighs all images and their results if it has so many times the entries: if it lies
 # inputs first, and if it lies outputs first, where XLA's product of it as it lies is slower.
 INPUTS_FIRST, OUTPUTS_FIRST = 0.5, 2
 
@@ -38,9 +37,9 @@ def small_weight(form: Form, times: int = COPIES) -> bool:
     return form.batch == 1 or times * rows * columns <= positions * (rows + columns)
 
 
-def heavy_weight(form: Form) -> bool:
+def outweighs(form: Form) -> bool:
     """Whether to move the images and their results takes less time than to move the weight."""
-    moved = form.batch * math.prod(form.out_spatial) * (form.in_channels + form.out_channels)
+    moved = form.positions * (form.in_channels + form.out_channels)
     times = OUTPUTS_FIRST if form.outputs_first else INPUTS_FIRST
     return form.groups == 1 and form.in_channels * form.out_channels > times * moved
 
@@ -93,10 +92,11 @@ def stays_first(form: Form, kept: bool) -> bool:
 
     A large weight is not copied for each image, and without copies XLA's product transposes the
     input within: better before it, to channels last, if the input has at least as many channels as
-    the result, which is transposed back. Or if the weight is heavy, and not `kept` as it lies.
+    the result, which is transposed back. Or if the weight outweighs them and would be transposed:
+    it is `kept` as it lies by oneDNN, and by XLA for a single image, if its outputs lie first.
     """
     single = form.batch == 1 and form.outputs_first
-    if form.layout == "last" or (heavy_weight(form) and not kept and not single):
+    if form.layout == "last" or (outweighs(form) and not kept and not single):
         return False
     return form.groups > 1 or small_weight(form) or form.in_channels < form.out_channels
 
@@ -108,7 +108,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     kept = form.outputs_first and by_onednn(form, x, w)
     if not stays_first(form, kept):
         x = x.reshape(-1, form.in_channels)
-        few = form.positions == form.batch or heavy_weight(form)
+        few = form.positions == form.batch or outweighs(form)
         if kept or (form.outputs_first and few):
             w = jnp.swapaxes(w, -1, -2).reshape(form.out_channels, -1)
             y = of_few_rows(x, w, form)

@@ -88,7 +88,7 @@ def _last(x: Array, y: Array, form: Form) -> Array:
     step, and the copies took longer than the products.
     """
     groups, outputs, stride = form.groups, form.out_channels, form.strides
-    # No axis of size 1 in what the loop reads: XLA would copy it all to give that axis a stride.
+    # No axis of size 1 in y, which the loop reads: XLA would copy it all to give that a stride.
     if outputs > 1:
         y = y.reshape(*y.shape[:-1], groups, outputs).swapaxes(-1, -2)
     y = y.reshape(*y.shape[: form.ndim + 1], outputs * groups)
@@ -240,7 +240,7 @@ def supports(form: Form) -> str | None:
 
 
 def cost(form: Form) -> float:
-    """The multiply-adds, the padded copy, a transpose if there is one, and the loop's steps."""
+    """The multiply-adds, a pass over x and y, a transpose if there is one, and the loop's steps."""
     moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.accumulator.itemsize
     if by_rows(form):
         width = form.out_spatial[-1]
