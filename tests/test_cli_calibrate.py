@@ -49,7 +49,8 @@ def test_avx2_starts_from_the_estimates_for_avx512(monkeypatch):
     measured = records(generation() + " avx2", lambda name: 6.0 if name.startswith("lax/") else 2.0)
     texts = modules(measured, ())
     version = generation().replace(".", "_")
-    assert list(texts) == [f"jax_{version}_avx2_forward.py", f"jax_{version}_avx2_weight.py"]
+    ends = ("forward_first", "forward_last", "weight_first", "weight_last")
+    assert list(texts) == [f"jax_{version}_avx2_{end}.py" for end in ends]
     found, before = written(texts), COEFFICIENTS[generation()]
     ratios = {"lax": [], "scatter": []}
     for _, _, spec in itertools.islice(convolutions(0), 200):
@@ -130,5 +131,6 @@ def test_coefficients_come_back():
             quantities @ rows[f"lax/forward/{layout}/dense"], quantities @ true, rtol=0.02
         )
     texts = modules(records(generation(), lambda name: 1.0))
-    assert [name.rpartition("_")[2] for name in texts] == ["forward.py", "weight.py"]
+    ends = [tuple(name.removesuffix(".py").split("_")[-2:]) for name in texts]
+    assert ends == list(itertools.product(("forward", "weight"), ("first", "last")))
     assert any(name.startswith("lax/") for name in written(texts))

@@ -194,25 +194,25 @@ def sane(method: str, seconds: float) -> bool:
 
 
 def modules(records: list[dict], void: Collection[str] | None = None) -> dict[str, str]:
-    """The texts of the files in `_calibration`, by name: one a generation, processor and form."""
+    """The texts of the files in `_calibration`: one a generation, processor, form and layout."""
     texts = {}
     for version in sorted({r["jax"] for r in records}):
         measured = samples([r for r in records if r["jax"] == version])
         if void is not None:
             measured = blended(measured, version, void)
         fitted = fit(measured)
-        for kind in ("forward", "weight"):
+        for kind, layout in itertools.product(("forward", "weight"), ("first", "last")):
             lines = [
-                f'"""Coefficients of `_cost.py` for JAX {version}, {kind} forms, '
+                f'"""Coefficients for JAX {version}, {kind} forms, channels {layout}, '
                 'fitted by `jaxconv calibrate`. Not edited."""',
                 "",
                 "# fmt: off",
                 "COEFFICIENTS: dict[str, tuple[float, ...]] = {",
             ]
             for name, coefficients in fitted.items():
-                if name.split("/")[1] == kind:
+                if name.split("/")[1:3] == [kind, layout]:
                     numbers = ", ".join(f"{c:.4g}" for c in coefficients)
                     lines.append(f'    "{name}": ({numbers}),')
-            name = f"jax_{version.replace('.', '_').replace(' ', '_')}_{kind}.py"
+            name = f"jax_{version.replace('.', '_').replace(' ', '_')}_{kind}_{layout}.py"
             texts[name] = "\n".join([*lines, "}", ""])
     return texts
