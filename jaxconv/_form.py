@@ -99,14 +99,26 @@ class Form:
         return self.in_channels == 1 and self.groups > 1
 
     @property
-    def heavy(self) -> bool:
-        """Whether one dense weight is larger than x and y together, and an order of it matters.
+    def like_pytorch(self) -> bool:
+        """Whether w lies (O, C, *K), as PyTorch's layers have it."""
+        return self.weight_first and self.outputs_first
 
-        That of a weight gradient does, and that of an input gradient (or a transposed convolution
-        of PyTorch's), whose weight lies with its inputs where a layer's has its outputs.
+    @property
+    def outputs_within(self) -> bool:
+        """Whether w lies (C, O, *K) or (*K, O, C), as an input gradient has a layer's weight.
+
+        So do PyTorch's weights of transposed convolutions.
+        """
+        return self.weight_first != self.outputs_first
+
+    @property
+    def heavy(self) -> bool:
+        """Whether one dense weight is larger than x and y together, and it matters how it lies.
+
+        To a weight gradient it does, and to what has a weight as input gradients do.
         """
         dense = self.groups == self.examples == 1
-        lies_so = self.kind == "weight" or self.weight_first != self.outputs_first
+        lies_so = self.kind == "weight" or self.outputs_within
         larger = math.prod(self.w_shape) > math.prod(self.x_shape) + math.prod(self.y_shape)
         return dense and lies_so and larger
 

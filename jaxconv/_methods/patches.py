@@ -68,11 +68,6 @@ def channels_before_taps(form: Form) -> bool:
     return form.layout == "first" and form.ndim <= 2
 
 
-def as_pytorch(form: Form) -> bool:
-    """Whether the weight lies (O, C, *K): a row of it has the order of a patch cut so."""
-    return form.weight_first and form.outputs_first
-
-
 def image_by_image(form: Form) -> bool:
     """Whether each image is a product of its own: channels first, a small weight, rank up to 6."""
     return channels_before_taps(form) and small_weight(form)
@@ -87,7 +82,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
             y = of_few_rows(cut_first(x, form)[..., 0], by_output, form)
         elif image_by_image(form):
             y = forward_of_images(cut_first(x, form), by_output[None], form)
-        elif as_pytorch(form):
+        elif form.like_pytorch:
             y = product(cut_first(x, form, rows=True), by_output, form, turn_b=True)
         else:
             w = jnp.moveaxis(w, -2, 0).reshape(-1, form.out_channels)
@@ -105,7 +100,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         w = w.reshape(form.in_channels, form.taps, -1).swapaxes(0, 1)
     elif channels_before_taps(form):
         x, y = cut_first(x, form, rows=True), y.reshape(form.positions, -1)
-        if as_pytorch(form):
+        if form.like_pytorch:
             w = over_rows(y, x, form).reshape(form.out_channels, form.in_channels, -1)
             w = jnp.moveaxis(w, (0, 1), (-1, -2))
         else:

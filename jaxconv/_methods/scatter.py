@@ -209,11 +209,10 @@ def one_product(form: Form) -> bool:
 def stays(form: Form) -> bool:
     """Whether the weight is multiplied as it lies, (C, O, *K) or (*K, O, C): if it is heavy.
 
-    So lie those of an input gradient, and PyTorch's of a transposed convolution. It is x and the
-    product that are moved then, if anything.
+    It is x and the product that are moved then, if anything.
     """
     heavy = HEAVY * math.prod(form.w_shape) > math.prod(form.x_shape) + entries(form)
-    return heavy and form.weight_first != form.outputs_first
+    return heavy and form.outputs_within
 
 
 def supports(form: Form) -> str | None:

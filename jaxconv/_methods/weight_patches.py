@@ -51,8 +51,7 @@ def blocks(form: Form) -> tuple[int, int]:
 
 def in_place(form: Form) -> bool:
     """Whether w is made in the order in which it lies, (O, C, *K): see the module."""
-    lies = form.weight_first and form.outputs_first
-    return lies and form.heavy and form.positions <= PATCHES * form.out_channels
+    return form.like_pytorch and form.heavy and form.positions <= PATCHES * form.out_channels
 
 
 def turns(form: Form) -> bool:
