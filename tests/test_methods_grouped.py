@@ -576,6 +576,32 @@ def test_group_products_unfold_both_sides(case, layout, most, monkeypatch):
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("images", [1, 2, 6])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("case", ["dilated", "strided", "3-D"])
+def test_group_products_take_as_many_images_as_fit(case, layout, images, monkeypatch):
+    _, *others = {**TWO_SIDED, **ONE_SIDED}[case]
+    form = make((6, *others), "weight", layout, np.float32)
+    most = (images + 0.9) * form.groups * group_products.bytes_of(form)
+    monkeypatch.setattr(group_products, "CACHED_BYTES", most)
+    assert (group_products.parts_of(form), group_products.images_of(form)) == (1, images)
+    a, b = operands(form)
+    got, want = compute(group_products.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("wide, groups, by_rows", [(8, 16, False), (9, 16, True), (8, 15, True)])
+@pytest.mark.parametrize("outputs, stride", [(1, 1), (1, 2), (2, 1)])
+def test_shift_weight_turns_short_rows(wide, groups, by_rows, outputs, stride):
+    size, pads = (5, (wide - 1) * stride + 1), ((1, 1), (2, 0))
+    case = (3, groups, 1, outputs, size, (3, 3), (1, stride), pads, (1, 1))
+    form = make(case, "weight", "first", np.float32)
+    assert form.out_spatial[-1] == wide and shift_weight.by_rows(form) is by_rows
+    a, b = operands(form)
+    got, want = compute(shift_weight.METHOD, form, a, b), reference(a, b, form)
+    np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("pads", [((2, 1), (0, 3)), ((2, 1), (-1, 3)), ((0, 0), (0, 0))])
 def test_images_are_padded_one_at_a_time(pads):
     """In one buffer for all; not where some are cropped too, and no zeros of an image before."""

@@ -1,4 +1,4 @@
-"""group_products: the weight gradient of groups as one batched matrix product an image.
+"""group_products: the weight gradient of groups as one batched matrix product of a few images.
 
 The patches of x times y, for each group. A patch need not hold all of the kernel's taps: those
 along the first dimension can as well be unfolded from y,
@@ -6,7 +6,7 @@ along the first dimension can as well be unfolded from y,
     w[i, j, c, o] = sum_{h, p} x[h, p + j, c] * y[h - i, p, o],
 
 and the product of K1*C by K0*O sums over all of them: K0 + K1 copies, not K0 * K1. A loop over the
-images keeps what is unfolded small.
+images, a few small ones at a time, keeps what is unfolded small.
 
 Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for
 document processing", 2006, for the patches; unfolding both sides is our own.
@@ -63,26 +63,26 @@ def sides(form: Form) -> tuple[Form, Form]:
 
 
 def apart(x: Array, channels: int, form: Form) -> Array:
-    """Some groups of one padded image side by side: (G, C, *S), or (G, *S, C) of (*S, G*C).
+    """Some groups of a few padded images side by side: (G, C, N, *S), or (G, N, *S, C).
 
     Padded here, in the loop: for all images at once, the copies took up to three times as long.
     """
     edges = [(lo, hi, 0) for lo, hi in form.padding]
     zero = jnp.zeros((), x.dtype)
     if form.layout == "first":
-        x = x.reshape(-1, channels, *x.shape[1:])
-        return lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), *edges])
-    x = lax.pad(x, zero, [*edges, (0, 0, 0)])
+        x = jnp.moveaxis(x.reshape(x.shape[0], -1, channels, *x.shape[2:]), 0, 2)
+        return lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), (0, 0, 0), *edges])
+    x = lax.pad(x, zero, [(0, 0, 0), *edges, (0, 0, 0)])
     x = jnp.moveaxis(x.reshape(*x.shape[:-1], -1, channels), -2, 0)
     # Written out once: each window would pad and turn it for itself (docs/xla.md).
     return lax.optimization_barrier(x) if form.taps > 1 else x
 
 
 def unfolded(x: Array, channels: int, form: Form) -> Array:
-    """x of some groups of one image, (G*C, *S) or (*S, G*C) -> (G, K*C, P) or (G, P, K*C)."""
+    """x of some groups of a few images -> (G, K*C, N*P) channels first, else (G, N*P, K*C)."""
     x = apart(x, channels, form)
     first = form.layout == "first"
-    at, axis = (2, 1) if first else (1, x.ndim - 1)
+    at, axis = (3, 1) if first else (2, x.ndim - 1)
     x = jnp.concatenate([window(x, tap, form, at) for tap in np.ndindex(*form.kernel)], axis)
     shape = (x.shape[1], -1) if first else (-1, x.shape[-1])
     return x.reshape(x.shape[0], *shape)
@@ -105,23 +105,32 @@ def parts_of(form: Form) -> int:
     )
 
 
+def images_of(form: Form) -> int:
+    """How many images are taken at once, where what all groups of several unfold fits the cache.
+
+    Each step of the loop is a few short calls, whose threads wait for each other.
+    """
+    most = CACHED_BYTES // (form.groups * bytes_of(form))
+    return max(n for n in range(1, form.batch + 1) if form.batch % n == 0 and n <= max(1, most))
+
+
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w, the sum over images of what x unfolds times what y unfolds."""
-    parts = parts_of(form)
+    parts, images = parts_of(form), images_of(form)
     groups = form.groups // parts
     of_x, of_y = sides(form)
     x, y = x.astype(form.accumulator), y.astype(form.accumulator)
     if form.layout == "first":
         x, y = jnp.moveaxis(x, -1, 1), jnp.moveaxis(y, -1, 1)
-    axis = 0 if form.layout == "first" else form.ndim
+    axis = 1 if form.layout == "first" else form.ndim + 1
 
-    def side(a: Array, image: Index, group: Index, channels: int, form: Form) -> Array:
-        a = part(lax.squeeze(part(a, image, 1), (0,)), group, groups * channels, axis)
+    def side(a: Array, step: Index, group: Index, channels: int, form: Form) -> Array:
+        a = part(part(a, step, images), group, groups * channels, axis)
         return unfolded(a, channels, form)
 
-    def of_image(image: Index, group: Index) -> Array:
-        xs = side(x, image, group, form.in_channels, of_x)
-        ys = side(y, image, group, form.out_channels, of_y)
+    def of_images(step: Index, group: Index) -> Array:
+        xs = side(x, step, group, form.in_channels, of_x)
+        ys = side(y, step, group, form.out_channels, of_y)
         if form.layout == "first":
             return product(xs, ys, form, turn_b=True)
         if by_onednn(form, xs, ys) and ys.shape[-1] < xs.shape[-1]:  # the narrower one first
@@ -129,7 +138,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         return over_rows(xs, ys, form)
 
     def of_part(group: Index) -> Array:
-        return total(form.batch, lambda image: of_image(image, group))
+        return total(form.batch // images, lambda step: of_images(step, group))
 
     w = join(parts, of_part)  # (G, K1*C, K0*O)
     shape = form.groups, of_x.taps, form.in_channels, of_y.taps, form.out_channels
@@ -157,7 +166,7 @@ def cost(form: Form) -> float:
     width = math.sqrt(form.in_channels * form.out_channels)
     rate = RATE * width / (width + HALF_WIDTH)
     moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.accumulator.itemsize
-    steps = form.batch * parts_of(form)
+    steps = form.batch // images_of(form) * parts_of(form)
     return (CALL + steps * STEP + form.macs / rate + moved / BANDWIDTH) * form.examples
 
 

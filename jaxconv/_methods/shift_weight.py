@@ -12,7 +12,8 @@ added up once at the end.
       (G, C, O, *K, W). A step takes the rows of an image; each adds (the rows of x under it,
       shifted) * (the row of y). In 1-D the rows are blocks of the signal.
 
-Few channels a group (but more than one) that lie channels last are transposed to channels first.
+Few channels a group (but more than one) that lie channels last are transposed to channels first,
+one channel a group that lies channels first in short rows to channels last.
 
 Source: the partial sums are those of a vectorised dot product (several accumulators, added at the
 end), e.g. A. Fog, "Optimizing software in C++", section 12.
@@ -42,6 +43,9 @@ MOST_IN_STEP = 448
 RUN, ROWS = 7, 28
 # Elements of a block, the row of a 1-D signal that lies channels first.
 BLOCK = 64
+# Channels first, of depthwise kernels: rows of so many positions fill no vectors, and so many
+# groups do; then two transposes are worth it.
+SHORT_ROW, LEAST_GROUPS = 8, 16
 # Channels of a group (input times output): from here on products are faster.
 MOST_PAIRS = 64
 # Bytes of an accumulator.
@@ -199,10 +203,13 @@ def run_of(form: Form) -> int:
 
 
 def by_rows(form: Form) -> bool:
-    """Whether the channels-first way is taken: not for long 1-D kernels, which have no rows."""
+    """Whether the channels-first way is taken: not where there are no rows, or short ones."""
     if form.in_channels > 1:
         return True
-    return form.layout == "first" and not (form.ndim == 1 and form.taps > 8)
+    if form.ndim == 1:
+        return form.layout == "first" and form.taps <= 8
+    short = form.out_spatial[-1] <= SHORT_ROW and form.groups >= LEAST_GROUPS
+    return form.layout == "first" and not short
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
