@@ -59,7 +59,7 @@ NOTES = {
     ),
     "group_products": Note(
         "weight-gradient", "The rows of one image and one group; the groups are a batch of such products. In two dimensions, with stride 1 down the column, the taps along a row are unfolded from the signal, and those down a column from the error.",
-        "$G P K C O$ multiply-adds in batched products, after $G P (K_1 C + K_0 O)$ numbers are copied, an image at a time, for a kernel $K_0 \\times K_1$.",
+        "$G P K C O$ multiply-adds in batched products, after $G P (K_1 C + K_0 O)$ numbers are copied, a few images at a time, for a kernel $K_0 \\times K_1$.",
         "Weight gradients of groups, as in ResNeXt.",
     ),
     "group_split": Note(

@@ -1,6 +1,6 @@
 """The directive `jaxconv-speed`: what `python3 -m jaxconv bench --json` wrote, as one picture.
 
-    ```{jaxconv-speed} bench-0.10.json
+    ```{jaxconv-speed} bench-avx512-0.10.json
     A caption.
     ```
 
