@@ -203,7 +203,7 @@ def run_of(form: Form) -> int:
 
 
 def by_rows(form: Form) -> bool:
-    """Whether the channels-first way is taken: not where there are no rows, or short ones."""
+    """Whether the channels-first way is taken: not for long 1-D kernels, nor for short rows."""
     if form.in_channels > 1:
         return True
     if form.ndim == 1:
