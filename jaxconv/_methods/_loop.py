@@ -37,10 +37,16 @@ def traced_once(fun: Callable[..., Array]) -> Callable[..., Array]:
     return jax.jit(fun, inline=True)
 
 
+def divisor(size: int, most: int) -> int:
+    """The largest divisor of `size` up to `most`, at least 1."""
+    return next(d for d in range(max(1, min(size, most)), 0, -1) if size % d == 0)
+
+
 def even_part(size: int, most: int) -> int:
     """The largest divisor of `size` up to `most`, or `most` where that is under half of `most`."""
     most = max(1, min(size, most))
-    return next((d for d in range(most, (most - 1) // 2, -1) if size % d == 0), most)
+    even = divisor(size, most)
+    return even if 2 * even >= most else most
 
 
 def join(count: int, block: Callable[[Index], Array], axis: int = 0) -> Array:

@@ -23,7 +23,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, join, part, total
+from jaxconv._methods._loop import Index, divisor, join, part, total
 from jaxconv._methods._products import by_onednn, over_rows, product
 
 # Taps; rows of x for each of y, where both are unfolded.
@@ -110,8 +110,7 @@ def images_of(form: Form) -> int:
 
     Each step of the loop is a few short calls, whose threads wait for each other.
     """
-    most = CACHED_BYTES // (form.groups * bytes_of(form))
-    return max(n for n in range(1, form.batch + 1) if form.batch % n == 0 and n <= max(1, most))
+    return divisor(form.batch, CACHED_BYTES // (form.groups * bytes_of(form)))
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:

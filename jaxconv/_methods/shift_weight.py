@@ -207,9 +207,10 @@ def by_rows(form: Form) -> bool:
     if form.in_channels > 1:
         return True
     if form.ndim == 1:
-        return form.layout == "first" and form.taps <= 8
-    short = form.out_spatial[-1] <= SHORT_ROW and form.groups >= LEAST_GROUPS
-    return form.layout == "first" and not short
+        rows = form.taps <= 8
+    else:
+        rows = form.out_spatial[-1] > SHORT_ROW or form.groups < LEAST_GROUPS
+    return form.layout == "first" and rows
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:

@@ -36,7 +36,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, in_the_plane, pad_positions
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import Index, cut, join, part, total, traced_once
+from jaxconv._methods._loop import Index, cut, divisor, join, part, total, traced_once
 from jaxconv._methods._products import over_rows, product
 from jaxconv._methods._terms import add_up, times
 from jaxconv._methods._turned import apart, moved_last
@@ -216,8 +216,7 @@ def plan(form: Form, m: int) -> Plan:
     steps, (tall, wide) = steps_of(form, m), tiles_of(form, m)
     tile = numbers_of(form, m)
     if tall * wide * tile <= MOST:
-        most = min(MOST // (tall * wide * tile), form.batch)
-        images = max(n for n in range(1, most + 1) if form.batch % n == 0)
+        images = divisor(form.batch, MOST // (tall * wide * tile))
         return Plan(steps, images, (tall, wide), 1, 1)
     by_rows = tall > 1 and wide * tile <= MOST
     count, other = (tall, wide) if by_rows else (wide, tall)
