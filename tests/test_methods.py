@@ -200,7 +200,7 @@ def test_what_is_kept_apart_is_a_call_of_its_own():
     """XLA fuses no padding with the transpose before it; nothing called inside is marked."""
 
     def program(x):
-        return _turned.apart(lambda x: jnp.pad(jnp.clip(x, 0), 1), jnp.moveaxis(x, -1, 1))
+        return _turned.apart_if_large(lambda x: jnp.pad(jnp.clip(x, 0), 1), jnp.moveaxis(x, -1, 1))
 
     marked = 'inlineable = "false"'
     small, large = (jax.ShapeDtypeStruct((8, n, n, 16), np.float32) for n in (4, 64))

@@ -77,7 +77,7 @@ def total(count: int, block: Callable[[Index], Array]) -> Array:
     return lax.fori_loop(0, count, lambda i, sums: sums + block(i), zeros)
 
 
-def add_up(block: Callable[..., Array], acc: Array, size: int, *arrays: Array) -> Array:
+def accumulate(block: Callable[..., Array], acc: Array, size: int, *arrays: Array) -> Array:
     """acc, taken through block(acc, ...) for every `size` examples of the arrays; the rest last."""
     batch = arrays[0].shape[0]
     whole = batch // size

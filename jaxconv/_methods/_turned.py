@@ -25,7 +25,7 @@ LARGE = 1 << 20
 MANY_TERMS = 4
 
 
-def apart(fun: Callable[..., Array], *arrays: Array) -> Array:
+def apart_if_large(fun: Callable[..., Array], *arrays: Array) -> Array:
     """fun(*arrays), not in one fusion with what it stands next to, if the arrays are large."""
     size = sum(x.size * x.dtype.itemsize for x in arrays)
     return _compat.apart(fun, *arrays) if size >= LARGE else fun(*arrays)
@@ -36,7 +36,7 @@ def channels_first(x: Array, form: Form) -> Array:
     x = jnp.moveaxis(x, -1, 1)
     if form.layout == "first":
         return pad_rows(x, form, 2)
-    return apart(lambda x: pad_rows(x, form, 2), x)
+    return apart_if_large(lambda x: pad_rows(x, form, 2), x)
 
 
 def moved_last(x: Array, form: Form) -> Array:
@@ -46,5 +46,5 @@ def moved_last(x: Array, form: Form) -> Array:
     """
     if form.layout == "last":
         return x
-    flat = apart(lambda x: x.reshape(x.shape[0], -1, x.shape[-1]), x)
+    flat = apart_if_large(lambda x: x.reshape(x.shape[0], -1, x.shape[-1]), x)
     return flat.reshape(x.shape)

@@ -21,7 +21,7 @@ from jax import Array
 from jaxconv._form import Form
 from jaxconv._methods import lax
 from jaxconv._methods._base import Method
-from jaxconv._methods._turned import apart
+from jaxconv._methods._turned import apart_if_large
 
 # YNNPACK takes only convolutions with more channels than this, on one side.
 FEW = 16
@@ -52,7 +52,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     def wanted(y: Array) -> Array:
         return y[:, : form.out_spatial[0]]
 
-    return apart(wanted, y) if form.layout == "first" else wanted(y)
+    return apart_if_large(wanted, y) if form.layout == "first" else wanted(y)
 
 
 def supports(form: Form) -> str | None:

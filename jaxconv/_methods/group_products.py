@@ -62,7 +62,7 @@ def sides(form: Form) -> tuple[Form, Form]:
     return x, y
 
 
-def apart(x: Array, channels: int, form: Form) -> Array:
+def split_groups(x: Array, channels: int, form: Form) -> Array:
     """Some groups of a few padded images side by side: (G, C, N, *S), or (G, N, *S, C).
 
     Padded here, in the loop: for all images at once, the copies took up to three times as long.
@@ -80,7 +80,7 @@ def apart(x: Array, channels: int, form: Form) -> Array:
 
 def unfolded(x: Array, channels: int, form: Form) -> Array:
     """x of some groups of a few images -> (G, K*C, N*P) channels first, else (G, N*P, K*C)."""
-    x = apart(x, channels, form)
+    x = split_groups(x, channels, form)
     first = form.layout == "first"
     at, axis = (3, 1) if first else (2, x.ndim - 1)
     x = jnp.concatenate([window(x, tap, form, at) for tap in np.ndindex(*form.kernel)], axis)

@@ -63,7 +63,7 @@ def terms(form: Form, dim: int) -> list[list[Term]]:
     ]
 
 
-def apart(form: Form) -> bool:
+def disjoint(form: Form) -> bool:
     """Whether each output receives one tap at most."""
     pairs = zip(form.kernel, form.lhs_dilation, form.dilation, strict=True)
     return all(k == 1 or (k <= step and d == 1) for k, step, d in pairs)
@@ -74,7 +74,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
     if one_product(form):
         z = products(x.reshape(-1, form.in_channels), w, form)
         z = z.reshape(form.batch, *form.spatial, -1)
-        y = spread(z, form) if apart(form) else add_up(z, form)
+        y = spread(z, form) if disjoint(form) else overlap_add(z, form)
     else:
         y = by_example(x, w, form)
     return y.astype(form.out_dtype)
@@ -99,7 +99,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
 
     def one(x: Array) -> Array:  # (C, *S) -> (O, *S_out)
         z = product(w, x.reshape(form.in_channels, -1), form)
-        if apart(form):
+        if disjoint(form):
             z = jnp.moveaxis(z.reshape(-1, *form.spatial), 0, -1)
             return jnp.moveaxis(spread(z[None], form)[0], -1, 0)
         z = z.reshape(form.taps, form.out_channels, *form.spatial)
@@ -110,7 +110,7 @@ def by_example(x: Array, w: Array, form: Form) -> Array:
     return jnp.moveaxis(y, 1, -1)
 
 
-def add_up(z: Array, form: Form) -> Array:
+def overlap_add(z: Array, form: Form) -> Array:
     """z (N, *S, K*O) -> y."""
     o = form.out_channels
     return assemble(lambda k: lax.slice_in_dim(z, k * o, (k + 1) * o, axis=-1), 1, form)
@@ -223,7 +223,7 @@ def supports(form: Form) -> str | None:
         return "takes more than one tap, or a dilated input"
     if max(form.strides) > 1:
         return "takes stride 1"
-    if not apart(form):
+    if not disjoint(form):
         if form.taps > MOST_TAPS:
             return f"takes at most {MOST_TAPS} taps, here {form.taps}"
         if math.prod(form.lhs_dilation) > MOST_PHASES:

@@ -125,15 +125,15 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         return product(i // tall, (i % tall, beside * columns), (1, wide - beside * columns))
 
     shape = (plane.kernel[0], plane.kernel[1] * plane.in_channels, y.shape[-1])
-    w = add_up(block, plane.batch * down * beside, jnp.zeros(shape, x.dtype))
+    w = add_blocks(block, plane.batch * down * beside, jnp.zeros(shape, x.dtype))
     if tall > down * rows:
-        w = add_up(below, plane.batch, w)
+        w = add_blocks(below, plane.batch, w)
     if wide > beside * columns:
-        w = add_up(at_the_end, plane.batch * tall, w)
+        w = add_blocks(at_the_end, plane.batch * tall, w)
     return w.reshape(form.w_shape).astype(form.out_dtype)
 
 
-def add_up(block: Callable[[Index], Array], count: int, w: Array) -> Array:
+def add_blocks(block: Callable[[Index], Array], count: int, w: Array) -> Array:
     """w and block(0), block(1), ..., of which a turn of the loop adds up a few."""
     block = traced_once(block)
 

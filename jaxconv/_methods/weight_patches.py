@@ -25,9 +25,9 @@ from jax import Array, lax
 from jaxconv import _compat
 from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
-from jaxconv._methods._loop import add_up, cut_along, even_part
+from jaxconv._methods._loop import accumulate, cut_along, even_part
 from jaxconv._methods._products import product
-from jaxconv._methods._turned import apart
+from jaxconv._methods._turned import apart_if_large
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
@@ -100,7 +100,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     def block(acc: Array, x: Array, y: Array) -> Array:
         x = jnp.moveaxis(x, -1, 0)
         # In the body of a loop XLA has no tiles for a transpose, padded or not.
-        x = apart(padded, x) if x.shape[1] == form.batch and not form.plain else padded(x)
+        x = apart_if_large(padded, x) if x.shape[1] == form.batch and not form.plain else padded(x)
         x = lax.optimization_barrier(x)
         whole, rest = divmod(form.out_spatial[0], rows)
         if whole > 1:
@@ -111,7 +111,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
     shape = (form.taps * form.in_channels, form.out_channels)
     acc = jnp.zeros(shape[::-1] if in_place(form) else shape, x.dtype)
-    w = add_up(block, acc, images, x, y)
+    w = accumulate(block, acc, images, x, y)
     if in_place(form):
         w = w.reshape(form.out_channels, form.in_channels, *form.kernel)
         return jnp.moveaxis(w, (0, 1), (-1, -2)).astype(form.out_dtype)
