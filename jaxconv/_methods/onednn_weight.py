@@ -6,7 +6,8 @@ is a convolution of x by y, as long as an image and summed over the images: they
 channels, and its result has but as many positions as w has taps. oneDNN computes a row of positions
 at once and would have a row of three. So the channels of x lie beside its positions, in one row
 (W*C), and the kernel's taps C apart: the result's row has K*C positions. Nothing is unfolded, and
-groups are oneDNN's.
+groups are oneDNN's. In one dimension the positions are the rows, of C channels each, so that strips
+of them can be images and a dilation is one of rows; a few channels alone make too short a row.
 
 Source: that a weight gradient is a convolution with its operands in other places is the transpose
 rule of `jax.lax.conv_general_dilated`; the row of positions and channels is our own.
@@ -23,14 +24,21 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._form import Form, may_turn, pad_input, turned_back, turned_form
+from jaxconv._form import (
+    Form,
+    in_the_plane,
+    may_turn,
+    pad_input,
+    turned_back,
+    turned_form,
+)
 from jaxconv._methods._loop import Index, part, total
 from jaxconv._spec import Shape
 
 # Output channels computed at once.
 LANES = 16
-# Channels of a group.
-LEAST = 4
+# Channels of a group; of a row of them alone.
+LEAST, LEAST_ROW = 4, 8
 # Images that a call sums over well, half of the most; positions whose part of y fits a cache.
 MOST_IMAGES, CACHED = 16, 1 << 14
 # Seconds of a call, and multiply-adds a second; two AVX-512 cores.
@@ -114,6 +122,12 @@ def strips_of_y(y: Array, form: Form, found: Cut) -> tuple[Array, tuple[int, ...
     return y, (1, 0, *range(2, ndim + 2))
 
 
+def in_a_row(form: Form) -> bool:
+    """Whether a line is taken as an image of one row: where its channels alone make none."""
+    slim = form.ndim == form.groups == 1 and form.in_channels < LEAST_ROW
+    return slim and form.dilation == (1,) and cut(in_the_plane(form)) is not None
+
+
 def turns(form: Form) -> bool:
     """Whether x should be the kernel, in y's place: where y has too few channels to compute."""
     few = form.out_channels < min(LANES, form.in_channels)
@@ -121,15 +135,19 @@ def turns(form: Form) -> bool:
 
 
 def oriented(form: Form) -> Form:
-    """The weight gradient that is computed: `form`, or that with x and y in each other's place."""
-    return turned_form(form) if turns(form) else form
+    """What is computed: `form` with x and y in its own or each other's place, and perhaps a row."""
+    form = turned_form(form) if turns(form) else form
+    return in_the_plane(form) if in_a_row(form) else form
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w, the sum of the calls' convolutions."""
     if turns(form):
-        turned = oriented(form)
+        turned = turned_form(form)
         return turned_back(weight(y, x, turned), turned)
+    if in_a_row(form):
+        row = in_the_plane(form)
+        return weight(x.reshape(row.x_shape), y.reshape(row.y_shape), row).reshape(form.w_shape)
     found = cut(form)
     assert found, "unsupported"
     x = strips_of_x(x, form, found)
