@@ -354,13 +354,17 @@ def weight_view(spec: ConvSpec) -> View:
     return View(form, bring, give)
 
 
-def in_the_plane(form: Form) -> Form:
-    """A 1-D form as a 2-D one of a single row."""
-    if form.ndim == 2:
+def in_the_plane(form: Form, column: bool = False) -> Form:
+    """A 1-D form as a 2-D one of a single row, or of a single column; others as they are."""
+    if form.ndim > 1:
         return form
-    ones = ("spatial", "kernel", "out_spatial", "strides", "dilation", "lhs_dilation")
-    rows = {name: (1, *getattr(form, name)) for name in ones}
-    return dataclasses.replace(form, padding=((0, 0), *form.padding), **rows)
+
+    def added(one: Any, sizes: tuple) -> tuple:
+        return (*sizes, one) if column else (one, *sizes)
+
+    names = ("spatial", "kernel", "out_spatial", "strides", "dilation", "lhs_dilation")
+    planes = {name: added(1, getattr(form, name)) for name in names}
+    return dataclasses.replace(form, padding=added((0, 0), form.padding), **planes)
 
 
 def may_turn(form: Form) -> bool:

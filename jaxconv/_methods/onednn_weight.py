@@ -6,8 +6,9 @@ is a convolution of x by y, as long as an image and summed over the images: they
 channels, and its result has but as many positions as w has taps. oneDNN computes a row of positions
 at once and would have a row of three. So the channels of x lie beside its positions, in one row
 (W*C), and the kernel's taps C apart: the result's row has K*C positions. Nothing is unfolded, and
-groups are oneDNN's. In one dimension the positions are the rows, of C channels each, so that strips
-of them can be images and a dilation is one of rows; a few channels alone make too short a row.
+groups are oneDNN's. A line is an image of one column, with rows of C channels, so that strips of it
+can be images and a dilation is one of rows; where a few channels alone would make too short a row,
+it is an image of one row.
 
 Source: that a weight gradient is a convolution with its operands in other places is the transpose
 rule of `jax.lax.conv_general_dilated`; the row of positions and channels is our own.
@@ -24,14 +25,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxconv import _compat
-from jaxconv._form import (
-    Form,
-    in_the_plane,
-    may_turn,
-    pad_input,
-    turned_back,
-    turned_form,
-)
+from jaxconv._form import Form, in_the_plane, may_turn, pad_input, turned_back, turned_form
 from jaxconv._methods._loop import Index, part, total
 from jaxconv._spec import Shape
 
@@ -107,25 +101,18 @@ def strips_of_x(x: Array, form: Form, found: Cut) -> Array:
     x = jnp.stack([lax.slice_in_dim(x, begin, begin + space[0], axis=1) for begin in begins], 1)
     x = x.reshape(found.calls, found.images, *space, form.groups, form.in_channels)
     x = jnp.moveaxis(x, (-1, -2, 1), (-3, -2, -1))  # (calls, *space, C, G, images)
-    between, last = (space[:-1], space[-1]) if form.ndim > 1 else (space, 1)
+    *between, last = space
     return x.reshape(found.calls, *between, last * form.in_channels, form.groups * found.images)
 
 
 def strips_of_y(y: Array, form: Form, found: Cut) -> tuple[Array, tuple[int, ...]]:
-    """y (N, *S_out, G*O) -> the kernels of all calls, and the places of their dimensions."""
-    rows, *rest = found.rows, *form.out_spatial[1:], *(1,) * (form.ndim == 1)
-    ndim, count = 1 + len(rest), found.images * found.calls
+    """y (N, ..., G*O) -> the kernels of all calls, and the places of their dimensions."""
+    size, count = (found.rows, *form.out_spatial[1:]), found.images * found.calls
     if form.layout == "last":
-        return y.reshape(count, rows, *rest, y.shape[-1]), (ndim + 1, 0, *range(1, ndim + 1))
-    y = jnp.moveaxis(y, -1, 1).reshape(form.batch, y.shape[-1], -1, rows, *rest)
-    y = jnp.moveaxis(y, 2, 1).reshape(count, y.shape[1], rows, *rest)
-    return y, (1, 0, *range(2, ndim + 2))
-
-
-def in_a_row(form: Form) -> bool:
-    """Whether a line is taken as an image of one row: where its channels alone make none."""
-    slim = form.ndim == form.groups == 1 and form.in_channels < LEAST_ROW
-    return slim and form.dilation == (1,) and cut(in_the_plane(form)) is not None
+        return y.reshape(count, *size, y.shape[-1]), (form.ndim + 1, 0, *range(1, form.ndim + 1))
+    y = jnp.moveaxis(y, -1, 1).reshape(form.batch, y.shape[-1], -1, *size)
+    y = jnp.moveaxis(y, 2, 1).reshape(count, y.shape[1], *size)
+    return y, (1, 0, *range(2, form.ndim + 2))
 
 
 def turns(form: Form) -> bool:
@@ -134,10 +121,16 @@ def turns(form: Form) -> bool:
     return few and may_turn(form)
 
 
+def as_image(form: Form) -> Form:
+    """A line as an image of one column, or of one row where its channels alone make none."""
+    slim = form.groups == 1 and form.in_channels < LEAST_ROW and form.dilation == (1,)
+    row = in_the_plane(form)
+    return row if slim and cut(row) else in_the_plane(form, column=True)
+
+
 def oriented(form: Form) -> Form:
-    """What is computed: `form` with x and y in its own or each other's place, and perhaps a row."""
-    form = turned_form(form) if turns(form) else form
-    return in_the_plane(form) if in_a_row(form) else form
+    """What is computed: `form` with x and y in their own or each other's place, as an image."""
+    return as_image(turned_form(form) if turns(form) else form)
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:
@@ -145,38 +138,31 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     if turns(form):
         turned = turned_form(form)
         return turned_back(weight(y, x, turned), turned)
-    if in_a_row(form):
-        row = in_the_plane(form)
-        return weight(x.reshape(row.x_shape), y.reshape(row.y_shape), row).reshape(form.w_shape)
+    w_shape, form = form.w_shape, as_image(form)
     found = cut(form)
     assert found, "unsupported"
-    x = strips_of_x(x, form, found)
+    x = strips_of_x(x.reshape(form.x_shape), form, found)
     y, kernel = strips_of_y(y, form, found)
-    # One dimension is that of the rows, beside a row of channels alone.
-    taps, strides, steps = (
-        numbers if form.ndim > 1 else (*numbers, 1)
-        for numbers in (form.kernel, form.strides, form.dilation)
-    )
-    channels, ndim = form.in_channels, len(taps)
+    channels, ndim = form.in_channels, form.ndim
 
     def call(number: Index) -> Array:
         return _compat.onednn_convolution(
             part(x, number, 1),
             part(y, number, found.images),
-            (1, *taps[:-1], taps[-1] * channels, form.groups * form.out_channels),
+            (1, *form.kernel[:-1], form.kernel[-1] * channels, form.groups * form.out_channels),
             images=(0, ndim + 1, *range(1, ndim + 1)),
             kernel=kernel,
-            strides=(*steps[:-1], 1),
+            strides=(*form.dilation[:-1], 1),
             padding=((0, 0),) * ndim,
-            dilation=(*strides[:-1], strides[-1] * channels),
+            dilation=(*form.strides[:-1], form.strides[-1] * channels),
             groups=form.groups,
         )
 
-    return total(found.calls, call).reshape(form.w_shape)
+    return total(found.calls, call).reshape(w_shape)
 
 
 def supports(form: Form) -> str | None:
-    """Several taps, groups of several channels, no dilation in the last of several dimensions.
+    """Several taps, groups of several channels, no dilation in an image's last dimension.
 
     Groups of fewer channels took up to fifty times as long as by other methods.
     """
@@ -186,9 +172,10 @@ def supports(form: Form) -> str | None:
         return "takes weight gradients of several taps"
     if form.groups > 1 and min(form.in_channels, form.out_channels) < LEAST:
         return f"takes weight gradients of groups of at least {LEAST} channels"
-    if form.ndim > 1 and form.dilation[-1] > 1 and form.kernel[-1] > 1:
+    image = oriented(form)
+    if image.dilation[-1] > 1 and image.kernel[-1] > 1:
         return "takes no weight gradient of kernels dilated in the last dimension"
-    if cut(oriented(form)) is None:
+    if cut(image) is None:
         return "takes weight gradients whose images and rows have an even cut into small strips"
     return None
 
