@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,12 +25,16 @@ from jax._src.interpreters import pxla as _pxla
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
 from jax.interpreters import ad, batching, mlir
 
 JAX_VERSION: tuple[int, ...] = jax.__version_info__
 JAXLIB_VERSION: tuple[int, ...] = jaxlib.version.__version_info__
+
+# The lines that tables, graphs and errors name are the caller's, never ours.
+source_info_util.register_exclusion(os.path.dirname(__file__) + os.sep)
 
 # --- a primitive that behaves as lax's convolution does ---------------------------------------
 
@@ -316,20 +321,20 @@ def onednn_convolution(
     return _onednn("convolution", {"onednn_conv_config": config}, result, x, w, "sequential")
 
 
-def onednn_product(a: Any, b: Any, *, turn_a: bool = False, turn_b: bool = False) -> Any:
-    """The float32 product a @ b by oneDNN, of the last two axes, each turned first if asked.
+def onednn_product(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+    """The float32 product a @ b by oneDNN, of the last two axes, each transposed first if asked.
 
     Leading axes of size 1 are those of every matrix of the other; a and b have the same rank.
     """
     (rows, inner), (other, columns) = a.shape[-2:], b.shape[-2:]
-    if turn_a:
+    if transpose_a:
         rows, inner = inner, rows
-    if turn_b:
+    if transpose_b:
         other, columns = columns, other
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     if inner != other or a.ndim != b.ndim or min(*a.shape, *b.shape) < 1:
         raise ValueError(f"onednn: takes shapes that make a product; got {a.shape} and {b.shape}")
-    config = {"onednn_matmul_config": {"transpose_a": turn_a, "transpose_b": turn_b}}
+    config = {"onednn_matmul_config": {"transpose_a": transpose_a, "transpose_b": transpose_b}}
     return _onednn("matmul", config, (*batch, rows, columns), a, b, "broadcast_all")
 
 
@@ -384,17 +389,20 @@ def around_thunk(thunk: Any, around: Callable[..., Any]) -> Any:
     return _lu.wrap_init(call, debug_info=thunk.debug_info)
 
 
-def eval_jaxpr(closed: Any, *args: Any) -> list[Any]:
-    """The results of a closed jaxpr on `args`."""
+def eval_jaxpr(closed: Any, *args: Any, keep_lines: bool = True) -> list[Any]:
+    """The results of a closed jaxpr on `args`.
+
+    What it computes comes from the lines that its equations name, or else from the caller's.
+    """
     jaxpr = open_jaxpr(closed)
-    return jax.core.eval_jaxpr(jaxpr, closed.consts, *args)
+    return jax.core.eval_jaxpr(jaxpr, closed.consts, *args, propagate_source_info=keep_lines)
 
 
 def source_of(eqn: Any) -> str:
     """Where in the user's program an equation comes from: "file.py:12", or ""."""
-    from jax._src import source_info_util
+    from jax._src.source_info_util import user_frame
 
-    frame = source_info_util.user_frame(eqn.source_info.traceback)
+    frame = user_frame(eqn.source_info.traceback)
     return f"{frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}" if frame else ""
 
 

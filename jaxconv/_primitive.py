@@ -107,7 +107,7 @@ def _compiled(params: tuple[tuple[str, Any], ...]) -> Any:
 
 
 def _replay(rule: Any, method: str, *args: Any) -> Any:
-    return replay(rule, as_ours(method), *args)
+    return replay(rule, as_ours(method), *args, keep_lines=False)
 
 
 conv_p = _compat.twin_primitive("jaxconv", run=_eager, replay=_replay, lower_cpu=lower_cpu)

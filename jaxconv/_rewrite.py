@@ -104,8 +104,12 @@ def trace(fun: Callable[..., Any], *args: Any) -> Traced:
     return Traced(jax.make_jaxpr(flat)(*arrays), arrays, rebuild)
 
 
-def replay(fun: Callable[..., Any], rename: Rename, *args: Any) -> Any:
-    """`fun(*args)` traced, rewritten with `rename` and run."""
+def replay(fun: Callable[..., Any], rename: Rename, *args: Any, keep_lines: bool = True) -> Any:
+    """`fun(*args)` traced, rewritten with `rename` and run.
+
+    Unless `keep_lines`, what it computes is said to come from where this is called in the user's
+    program: so where `fun` is no function of theirs.
+    """
     closed, arrays, rebuild = trace(fun, *args)
     rewritten = _compat.map_jaxpr(closed, lambda j: rewrite_jaxpr(j, rename))
-    return rebuild(_compat.eval_jaxpr(rewritten, *arrays))
+    return rebuild(_compat.eval_jaxpr(rewritten, *arrays, keep_lines=keep_lines))

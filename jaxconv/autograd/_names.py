@@ -10,10 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import source_info_util
-
-# The lines that graphs and errors name are the caller's, never ours.
-source_info_util.register_exclusion(os.path.dirname(__file__) + os.sep)
 
 
 def kind(x: Any) -> str:
