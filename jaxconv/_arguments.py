@@ -71,6 +71,21 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
     )
 
 
+def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
+    """`value`, a shape, as a tuple of ints."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
+        entries = [integer(entry) for entry in value]
+        if None not in entries:
+            return tuple(entries)  # type: ignore[arg-type]
+    raise fail(
+        TypeError,
+        function,
+        f"{name} must be a shape, a sequence of ints",
+        f"{name}={value!r}",
+        "Give the array's shape",
+    )
+
+
 def number_of_groups(function: str, groups: Any) -> int:
     """`groups` as an int."""
     number = integer(groups)

@@ -2,7 +2,7 @@
 
 The choice is a pure function of a `ConvSpec`: every method of the table that supports the
 convolution estimates its seconds, and the least wins. lax is one of them. The estimates are
-calibrated on three machines (docs/engine.md says which); `jaxconv.tune` replaces them by
+calibrated on two machines (docs/engine.md says which); `jaxconv.tune` replaces them by
 measurements on yours.
 """
 
@@ -62,7 +62,8 @@ class Choice:
       seconds: its estimate, NaN where there is none.
       why: one short sentence.
       considered: every `Option`, the one taken first.
-      refused: (method, reason) of the methods that cannot compute this convolution.
+      refused: (method, reason) of the methods not considered: those that cannot compute this
+        convolution, or not as precisely as asked for.
     """
 
     method: str
@@ -73,11 +74,19 @@ class Choice:
     refused: tuple[tuple[str, str], ...] = ()
 
 
-def natural_view(spec: ConvSpec) -> View:
-    """The form in which `spec` is short: weight if its window is larger than its result."""
+def kinds(spec: ConvSpec) -> tuple[str, ...]:
+    """The forms in which `spec` is looked at, the one in which it is short first.
+
+    What may be a weight gradient is looked at in both: a convolution whose window is larger than
+    its result (or a last layer that sees its whole input), and one whose batch does not lie first
+    in memory, as a kernel's gradient has its channels there (and who names batches last, for whom
+    the second form is a candidate more). Not so depthwise kernels, whose estimates in the weight
+    form were too low for windows not larger than the result.
+    """
     if math.prod(spec.kernel) > math.prod(spec.out_spatial):
-        return weight_view(spec)
-    return forward_view(spec)
+        return ("weight", "forward") if spec.batch_group_count == 1 else ("weight",)
+    both = spec.dimension_numbers.lhs_spec[0] > 0 and spec.batch > spec.batch_group_count
+    return ("forward", "weight") if both else ("forward",)
 
 
 def view_of(spec: ConvSpec, kind: str) -> View:
@@ -123,8 +132,9 @@ def wants_exact(form: Form) -> bool:
 
 def refusal(method: Method, form: Form) -> str | None:
     """Why `method` cannot compute `form`, or None."""
-    if (method.weight if form.kind == "weight" else method.forward) is None:
-        return f"has no {form.kind} form"
+    if method.of(form.kind) is None:
+        has = {"forward": "computes weight gradients alone", "weight": "has no weight form"}
+        return has[form.kind]
     return method.supports(form)
 
 
@@ -195,24 +205,11 @@ def best_for(form: Form) -> tuple[Method, float]:
 
 
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
-    """Every `Option` that can compute `spec`, the one to take first, and the refused.
-
-    What may be a weight gradient is looked at in both forms: a convolution whose window is larger
-    than its result (or a last layer that sees its whole input), and one whose batch does not lie
-    first in memory, as a kernel's gradient has its channels there (and who names batches last, for
-    whom the second form is a candidate more). Not so depthwise kernels, whose estimates in the
-    weight form were too low for windows not larger than the result.
-    """
-    kinds = ["forward"]
-    if math.prod(spec.kernel) > math.prod(spec.out_spatial):
-        kinds = ["weight"]
-        if spec.batch_group_count == 1:
-            kinds.append("forward")
-    elif spec.dimension_numbers.lhs_spec[0] > 0 and spec.batch > spec.batch_group_count:
-        kinds.append("weight")
+    """Every `Option` that can compute `spec`, the one to take first, and the refused."""
+    natural, *others = kinds(spec)
     found: dict[str, Option] = {}
-    refused: list[tuple[str, str]] = []
-    for kind in kinds:
+    refused: dict[str, str] = {}
+    for kind in (natural, *others):
         taken, not_taken = candidates(view_of(spec, kind).form)
         moved = moves(spec, kind) / TRANSPOSE_RATE * slowness()
         for option in taken:
@@ -223,8 +220,10 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
             compared, seconds = option.compared + moved, option.seconds + moved
             option = option._replace(compared=compared, seconds=seconds)
             found[name] = min(option, found.get(name, option))
-        refused += not_taken
-    return sorted(found.values()), [(name, why) for name, why in refused if name not in found]
+        for name, why in not_taken:
+            if name not in refused or METHODS[name].of(natural) is None:
+                refused[name] = why
+    return sorted(found.values()), [pair for pair in refused.items() if pair[0] not in found]
 
 
 def moves(spec: ConvSpec, kind: str) -> int:
@@ -245,11 +244,20 @@ def moves(spec: ConvSpec, kind: str) -> int:
     return total
 
 
+def refusals(spec: ConvSpec, method: str) -> dict[str, str | None]:
+    """Each form in which `spec` is looked at, and why `method` cannot compute it there."""
+    return {kind: refusal(METHODS[method], view_of(spec, kind).form) for kind in kinds(spec)}
+
+
 def refused_by_name(spec: ConvSpec, method: str) -> str | None:
-    """Why the method asked for by name cannot compute `spec`, or None."""
+    """Why the method asked for by name cannot compute `spec`, a layer's forward pass, or None."""
     if method in ("auto", "lax"):
         return None
-    return lax_only(spec) or refusal(METHODS[method], natural_view(real_spec(spec)).form)
+    only = lax_only(spec)
+    if only:
+        return f"cannot be asked for: {only}"
+    reasons = refusals(real_spec(spec), method)
+    return None if None in reasons.values() else reasons.get("forward") or reasons["weight"]
 
 
 @functools.lru_cache(maxsize=8192)
@@ -264,16 +272,21 @@ def choose(spec: ConvSpec, method: str = "auto") -> Choice:
         return Choice("lax", "forward", math.nan, only or "asked for by name")
     real = real_spec(spec)
     if method != "auto":
-        reason = refused_by_name(spec, method)
-        if reason:
-            why = f"{method} was asked for: {reason}"
-            return Choice("lax", "forward", math.nan, why, (), ((method, reason),))
-        return Choice(method, natural_view(real).form.kind, math.nan, "asked for by name")
+        reasons = refusals(real, method)
+        for kind, reason in reasons.items():
+            if reason is None:
+                return Choice(method, kind, math.nan, "asked for by name")
+        reason = next(iter(reasons.values())) or ""
+        why = f"{method} was asked for: {reason}"
+        return Choice("lax", "forward", math.nan, why, (), ((method, reason),))
     found, refused = options(real)
     best, others = found[0], found[1:3]
+    fastest = min(found, key=lambda option: option.seconds)
+    if fastest.seconds < best.seconds and fastest not in others:
+        others = [others[0], fastest]
     why = f"estimated {best.seconds * 1e3:.3g} ms"
     if others:
         why += f" ({', '.join(f'{o.method} {o.seconds * 1e3:.3g}' for o in others)})"
-    if any(other.seconds < best.seconds for other in others):
+    if fastest.seconds < best.seconds:
         why += ", by its margin"
     return Choice(best.method, best.kind, best.seconds, why, tuple(found), tuple(refused))

@@ -57,8 +57,9 @@ def conv2d(
       groups: number of groups, which divides C_in and C_out; C_in of them is depthwise.
       padding_mode: "zeros", "circular", "reflect" or "replicate", as in `torch.nn.Conv2d`.
       layout: "NCHW" (default) or "NHWC", of input and output alike.
-      method: "auto" (the engine chooses), or a name from `jaxconv.methods`. Gradients use the
-        method asked for where it supports them, else lax's.
+      method: "auto" (the engine chooses), or a name from `jaxconv.methods`, but for those that
+        compute weight gradients alone. Gradients use the method asked for where it supports them,
+        else lax's.
       precision: as in `lax.conv_general_dilated`; "highest" rules out Winograd and FFT.
       preferred_element_type: dtype of the result; default that of input. Integers add up in it.
 
@@ -180,6 +181,7 @@ def _conv(
     check_method(function, method)
     args.one_of(function, "padding_mode", padding_mode, tuple(PADDING_MODES))
     batched = args.batched(function, input, ndim)
+    given = {"input": input.shape, "weight": weight.shape}
     if not batched:
         input = input[None]
     strides = args.ints(function, "stride", stride, ndim)
@@ -195,7 +197,7 @@ def _conv(
     pads = shapes.pads(function, padding, kernel, strides, dilations)
     shapes.check_channels(function, input.shape, weight.shape, channels, groups, False)
     check_bias(function, bias, weight, weight.shape[0])
-    if channels == 0 or input.shape[0] == 0:
+    if shapes.nothing_to_add(input.shape, channels, ndim):
         shapes.check_window(function, spatial, kernel, pads, dilations)
     else:
         shapes.check_sizes(function, input.shape, spatial)
@@ -204,7 +206,7 @@ def _conv(
         spatial = input.shape[1:-1] if last else input.shape[2:]
         pads = ((0, 0),) * ndim
     shapes.check_window(function, spatial, kernel, pads, dilations)
-
+    given |= {"stride": strides, "padding": padding, "dilation": dilations, "groups": groups}
     out = call(
         function,
         input,
@@ -212,6 +214,7 @@ def _conv(
         bias,
         preferred_element_type,
         last,
+        given,
         window_strides=strides,
         padding=pads,
         lhs_dilation=(1,) * ndim,
@@ -232,9 +235,13 @@ def call(
     bias: Array | None,
     preferred: Any,
     last: bool,
+    given: dict[str, Any],
     **params: Any,
 ) -> Array:
-    """Convolve a batch with a weight in PyTorch's order, add the bias, round once."""
+    """Convolve a batch with a weight in PyTorch's order, add the bias, round once.
+
+    `given` is what the user gave, for an error.
+    """
     space = tuple(range(2, input.ndim))
     lhs_spec = (0, input.ndim - 1, *(d - 1 for d in space)) if last else (0, 1, *space)
     numbers = lax.ConvDimensionNumbers(lhs_spec, (0, 1, *space), lhs_spec)
@@ -245,7 +252,7 @@ def call(
     if params["method"] != "auto":
         known = {"batch_group_count": 1, "precision": None}
         spec = ConvSpec.of(input, weight, {**known, **params})
-        check_supported(function, params["method"], spec)
+        check_supported(function, params["method"], spec, given)
     out = convolve(input, weight, **params)
     if bias is not None:
         shape = [1] * out.ndim

@@ -159,11 +159,12 @@ def _conv_transpose(
     precision: Any,
     preferred_element_type: Any,
 ) -> Array:
-    """The three functions above: a convolution of the dilated input with the turned kernel."""
+    """The three functions above: a convolution of the dilated input with the flipped kernel."""
     input, weight, bias = operands(function, ndim, input, weight, bias, preferred_element_type)
     last = args.channels_last(function, layout, ndim)
     check_method(function, method)
     batched = args.batched(function, input, ndim)
+    given = {"input": input.shape, "weight": weight.shape}
     if not batched:
         input = input[None]
     strides = args.ints(function, "stride", stride, ndim)
@@ -187,13 +188,16 @@ def _conv_transpose(
 
     reach = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
     pads = tuple((r - p, r - p + e) for r, p, e in zip(reach, cut, extra, strict=True))
+    given |= {"stride": strides, "padding": cut, "output_padding": extra}
+    given |= {"groups": groups, "dilation": dilations}
     out = call(
         function,
         input,
-        turned(weight, groups),
+        flipped(weight, groups),
         bias,
         preferred_element_type,
         last,
+        given,
         window_strides=(1,) * ndim,
         padding=pads,
         lhs_dilation=strides,
@@ -205,7 +209,7 @@ def _conv_transpose(
     return out if batched else out[0]
 
 
-def turned(weight: Array, groups: int) -> Array:
+def flipped(weight: Array, groups: int) -> Array:
     """(C_in, C_out/groups, *K) as the weight of the convolution it is: (C_out, C_in/groups, *K)."""
     c_in, c_out, *kernel = weight.shape
     weight = weight.reshape(groups, c_in // groups, c_out, *kernel).swapaxes(1, 2)

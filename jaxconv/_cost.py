@@ -22,10 +22,18 @@ from jaxconv._calibration import COEFFICIENTS
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 
-# Up to so many terms, an output of one group is a small sum. Up to so many channels, groups are
-# few; a dense convolution is narrow; it is slim; an input is an image. Of more taps than 3x3, a
-# depthwise kernel is wide; of fewer positions than a vector has lanes, its row is short.
-FEW_TERMS, FEW_CHANNELS, NARROW, SLIM, COLOURS, MORE_TAPS, SHORT = 64, 8, 16, 48, 4, 9, 8
+# Terms of an output of one group, up to which it is a small sum.
+FEW_TERMS = 64
+# Channels of a group, up to which groups are of few.
+FEW_CHANNELS = 8
+# Channels of a dense convolution, the fewer of input and output, up to which it is narrow, or slim.
+NARROW, SLIM = 16, 48
+# Channels of an input, up to which it is an image: of one group, a stem or thin.
+COLOURS = 4
+# Taps of a depthwise kernel, of more than which it is wide: more than 3x3.
+MORE_TAPS = 9
+# Positions of a depthwise row, of fewer than which it is short: it fills no vector.
+SHORT = 8
 # Entries of x and y from which on they, and a copy, leave the last cache and are paged in anew.
 CACHED = 1 << 20
 # Where XLA's first library for convolutions keeps to one core (JAX 0.10, see docs/xla.md), by what

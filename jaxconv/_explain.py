@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from jaxconv._tuned import decide
 
 # What may stand between the reversal of a kernel and its use, in an input gradient.
 _CARRIERS = ("reshape", "transpose", "convert_element_type", "squeeze", "broadcast_in_dim", "copy")
+
+# Characters of a line of the list below the table.
+WIDTH = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Convolution:
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
-        """(method, reason) of the methods that cannot compute it."""
+        """(method, reason) of the methods not considered."""
         return self.choice.refused
 
 
@@ -84,9 +88,9 @@ class Explanation(tuple[Convolution, ...]):
             for row in (head, tuple("-" * w for w in widths), *rows)
         ]
         for number, c in enumerate(self, 1):
-            if c.refused:
-                reasons = "; ".join(f"{name}: {reason}" for name, reason in c.refused)
-                lines.append(f"{number} refused: {reasons}")
+            lines += textwrap.wrap(
+                f"{number} refused: {_by_reason(c.refused)}", WIDTH, subsequent_indent="   "
+            )
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -163,6 +167,14 @@ def _is_reversed(var: Any, makers: dict[int, Any]) -> bool:
     while eqn is not None and eqn.primitive.name in _CARRIERS:
         eqn = makers.get(id(eqn.invars[0]))
     return eqn is not None and eqn.primitive.name == "rev"
+
+
+def _by_reason(refused: tuple[tuple[str, str], ...]) -> str:
+    """The methods that share a reason side by side."""
+    methods: dict[str, list[str]] = {}
+    for name, reason in refused:
+        methods.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in methods.items())
 
 
 def _shape(shape: Shape) -> str:

@@ -46,10 +46,10 @@ class Form:
       strides, padding, dilation: of the forward convolution, one entry a dimension.
       lhs_dilation: of x, one entry a dimension.
       layout: "last" or "first", how x (and y) lie in memory.
-      weight_first: whether w lies in memory as (G*O, C, *K), PyTorch's order, rather than
-        (*K, C, G*O).
-      outputs_first: whether its outputs lie before its inputs, as PyTorch's do (G*O, C); an input
-        gradient has them the other way round than the layer.
+      weight_first: whether both channel axes of w lie before its taps in memory, as PyTorch's
+        (G*O, C, *K) do, rather than behind, as in (*K, C, G*O).
+      outputs_first: whether its outputs lie before its inputs, as PyTorch's do; an input gradient
+        has them the other way round than the layer.
       dtype: of the operands.
       out_dtype: of the result.
       precision: lax's.

@@ -99,10 +99,10 @@ def conv_general_dilated(
         new = ours(eqn)
         if new is not eqn and method != "auto":
             spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, eqn.params)
-            check_supported("conv_general_dilated", method, spec)
+            check_supported("conv_general_dilated", method, spec, given(spec))
         return new
 
-    return replay(of_lax, rename, lhs, rhs)
+    return replay(of_lax, rename, lhs, rhs, keep_lines=False)
 
 
 def check_method(function: str, method: Any) -> None:
@@ -110,14 +110,22 @@ def check_method(function: str, method: Any) -> None:
     one_of(function, "method", method, ("auto", *METHODS))
 
 
-def check_supported(function: str, method: str, spec: ConvSpec) -> None:
-    """Raise if the method asked for by name cannot compute `spec`."""
+def given(spec: ConvSpec) -> dict[str, Any]:
+    """What `spec` was given by, in lax's words."""
+    names = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
+    groups = ("feature_group_count", "batch_group_count")
+    numbers = {name: getattr(spec, name) for name in (*names, *groups)}
+    return {"lhs": spec.lhs_shape, "rhs": spec.rhs_shape, **numbers}
+
+
+def check_supported(function: str, method: str, spec: ConvSpec, given: dict[str, Any]) -> None:
+    """Raise if the method asked for by name cannot compute `spec`, made of what was `given`."""
     reason = refused_by_name(spec, method)
     if reason:
         raise fail(
             NotImplementedError,
             function,
             f"method={method!r} {reason}",
-            f"lhs {spec.lhs_shape} and rhs {spec.rhs_shape}",
+            ", ".join(f"{name} {value}" for name, value in given.items()),
             'Use method="auto" or another of jaxconv.methods',
         )

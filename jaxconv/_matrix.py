@@ -61,7 +61,7 @@ def conv_matrix(
     weight = args.array(name, "weight", weight)
     ndim = weight.ndim - 2
     one = args.integer(input_shape)
-    spatial = (one,) if one is not None else tuple(input_shape)  # type: ignore[arg-type]
+    spatial = (one,) if one is not None else args.shape(name, "input_shape", input_shape)
     if ndim not in (1, 2, 3) or len(spatial) != ndim:
         raise fail(
             ValueError,
@@ -75,6 +75,7 @@ def conv_matrix(
     args.at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(name, "dilation", dilation, ndim)
     args.positive_dilation(name, dilations)
+    groups = args.number_of_groups(name, groups)
     kernel = weight.shape[2:]
     channels = weight.shape[1] * groups
     shapes.check_kernel(name, kernel)

@@ -126,7 +126,7 @@ def _right() -> bool:
         )
 
     def product(a: jax.Array, b: jax.Array) -> jax.Array:
-        return _compat.onednn_product(a, b, turn_b=True)
+        return _compat.onednn_product(a, b, transpose_b=True)
 
     try:
         device = jax.local_devices(backend="cpu")[0]

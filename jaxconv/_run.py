@@ -58,7 +58,7 @@ def run_lax(lhs: Array, rhs: Array, *, spec: ConvSpec) -> Array:
 def _real(lhs: Array, rhs: Array, spec: ConvSpec, choice: Choice) -> Array:
     view = view_of(spec, choice.kind)
     method = METHODS[choice.method]
-    function = method.weight if choice.kind == "weight" else method.forward
+    function = method.of(choice.kind)
     if function is None:
         raise NotImplementedError(f"{method.name} has no {choice.kind} form")
 

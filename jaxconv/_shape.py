@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxconv._arguments import (
+    LAYOUTS,
     Ints,
     at_least,
     by,
@@ -13,6 +14,7 @@ from jaxconv._arguments import (
     number_of_groups,
     one_of,
     positive_dilation,
+    shape,
 )
 from jaxconv._errors import fail
 from jaxconv._spec import Pads, Shape, dilated
@@ -169,13 +171,21 @@ def check_channels(
     needed = first if transposed else weight_shape[1] * groups
     if channels != needed:
         dimension = "shape[0]" if transposed else "shape[1]"
+        remedy = f"Change groups or weight.{dimension}"
+        # The commonest mistake: an input in the other of the two layouts.
+        ndim = len(weight_shape) - 2
+        first, last = input_shape[-1 - ndim], input_shape[-1]
+        if needed in (first, last):
+            place = "last" if last == needed else "first"
+            order = LAYOUTS[ndim][place == "last"]
+            remedy += f"; or, if the channels of input lie {place}, pass layout={order!r}"
         raise fail(
             ValueError,
             function,
             f"weight {weight_shape} with groups={groups} needs {needed} input channels: "
             f"expected input{list(input_shape)} to have {needed} channels",
             f"input {input_shape} with {channels} channels",
-            f"Change groups or weight.{dimension}",
+            remedy,
         )
 
 
@@ -189,6 +199,14 @@ def check_sizes(function: str, input_shape: Shape, spatial: Sequence[int]) -> No
             f"input shape {list(input_shape)}",
             "Give an input with no empty spatial dimension",
         )
+
+
+def nothing_to_add(input_shape: Shape, channels: int, ndim: int) -> bool:
+    """Whether there are no channels or no examples.
+
+    PyTorch's convolutions then take empty spatial dimensions too, if the window fits the padding.
+    """
+    return channels == 0 or (len(input_shape) == ndim + 2 and input_shape[0] == 0)
 
 
 def output_shape(
@@ -237,7 +255,8 @@ def output_shape(
       (1, 8, 14, 14)
     """
     name = "output_shape"
-    input_shape, weight_shape = tuple(input_shape), tuple(weight_shape)
+    input_shape = shape(name, "input_shape", input_shape)
+    weight_shape = shape(name, "weight_shape", weight_shape)
     ndim = len(weight_shape) - 2
     if ndim not in (1, 2, 3) or len(input_shape) not in (ndim + 1, ndim + 2):
         raise fail(
@@ -259,8 +278,8 @@ def output_shape(
     groups = number_of_groups(name, groups)
     check_kernel(name, kernel)
     check_channels(name, input_shape, weight_shape, channels, groups, transposed)
-    check_sizes(name, input_shape, spatial)
     if transposed:
+        check_sizes(name, input_shape, spatial)
         padded = ints(name, "padding", padding, ndim)
         at_least(name, "padding", padded, 0, "negative padding is not supported")
         extra = ints(name, "output_padding", output_padding, ndim)
@@ -269,7 +288,9 @@ def output_shape(
         features = weight_shape[1] * groups
     else:
         both = pads(name, padding, kernel, strides, dilations)
+        if not nothing_to_add(input_shape, channels, ndim):
+            check_sizes(name, input_shape, spatial)
         check_window(name, spatial, kernel, both, dilations)
         out = conv_output(spatial, kernel, strides, both, dilations)
-        features = weight_shape[0]
+        features = weight_shape[0] if channels else 0  # as in PyTorch
     return (*batch, *out, features) if last else (*batch, features, *out)

@@ -26,6 +26,7 @@ def test_a_layer_by_name(capsys, monkeypatch):
     assert main(["explain", "efficientnet se"]) == 0
     out = capsys.readouterr().out
     assert "EfficientNet SE 1x1 1152-48@1" in out
+    assert "source" not in out  # no line of the user's
     for direction in ("forward", "input gradient", "weight gradient"):
         assert direction in out
 
@@ -37,6 +38,7 @@ def test_a_function_of_a_script(script, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "2x3x8x8" in out and "4x3x3x3" in out
     assert "(estimate)" in out and "lax" in out
+    assert "script.py:5" in out
 
 
 @pytest.mark.parametrize(

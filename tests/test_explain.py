@@ -35,6 +35,40 @@ def test_the_three_convolutions_of_a_training_step(capsys):
     assert repr(found) == "<Explanation: 3 convolutions>"
 
 
+DOORS = {
+    "conv2d": lambda x, w: jaxconv.conv2d(x, w, layout="NHWC"),
+    "conv_transpose2d": lambda x, w: jaxconv.conv_transpose2d(x, w.swapaxes(0, 1), layout="NHWC"),
+    "conv_general_dilated": lambda x, w: jaxconv.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC")
+    ),
+    "avg_pool2d": lambda x, w: jaxconv.avg_pool2d(jaxconv.conv2d(x, w, layout="NHWC"), 2),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_lines_are_the_users_at_every_door(door):
+    """They were those of jaxconv's own files."""
+
+    def program(x, w):
+        return jax.vmap(DOORS[door], (0, None))(x[None], w).sum()
+
+    w = jax.ShapeDtypeStruct((6, 4, 3, 3), jnp.float32)
+    found = explanation(jax.grad(program, (0, 1)), X, w)
+    assert len(found) >= 3
+    assert all(c.source.startswith("test_explain.py:") for c in found)
+
+
+def test_a_method_is_refused_once():
+    """It was twice where a convolution is looked at in two forms."""
+    for c in explanation(step, X, W):
+        names = [name for name, _ in c.refused]
+        assert len(names) == len(set(names))
+        assert not set(names) & {option.method for option in c.choice.considered}
+    forward = explanation(layer, X, W)[0]
+    assert ("taps", "computes weight gradients alone") in forward.refused
+    assert "taps, weight_patches" in " ".join(str(explanation(layer, X, W)).split())
+
+
 def test_under_vmap_jit_and_scan():
     def program(x, w):
         y, _ = lax.scan(lambda h, _: (h + step(h, w)[0], None), x, None, length=2)
@@ -51,11 +85,11 @@ def test_a_gradient_that_the_method_asked_for_cannot_compute():
         return jaxconv.conv_transpose2d(x, w, stride=2, method="phases").sum()
 
     x, w = jnp.ones((1, 2, 5, 5)), jnp.ones((2, 3, 3, 3))
-    forward, *gradients = explanation(jax.value_and_grad(program, (0, 1)), x, w)
-    assert forward.method == "phases"
-    for c in gradients:
-        assert c.method == "lax" and c.why.startswith("phases was asked for: ")
-        assert c.refused[0][0] == "phases"
+    found = explanation(jax.value_and_grad(program, (0, 1)), x, w)
+    assert [c.method for c in found if c.direction != "input gradient"] == ["phases", "phases"]
+    (c,) = (c for c in found if c.direction == "input gradient")
+    assert c.method == "lax" and c.why.startswith("phases was asked for: ")
+    assert c.refused[0][0] == "phases"
 
 
 def test_nothing_found():

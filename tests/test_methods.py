@@ -18,6 +18,7 @@ from jaxconv import _cost, _processor
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import (
     PLAIN_RATE,
+    Option,
     best_for,
     candidates,
     choose,
@@ -30,7 +31,7 @@ from jaxconv._choose import (
 from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
 from jaxconv._form import Form, forward_view, weight_view
-from jaxconv._methods import METHODS, _turned, crop, winograd
+from jaxconv._methods import METHODS, _transposes, crop, winograd
 
 ONE = ((1, 1), (1, 1))
 
@@ -183,6 +184,17 @@ def test_every_method_that_takes_it(case, layout, kind):
     check(form, np.random.default_rng(0), takers)
 
 
+# It has a grid of its own, of wide groups.
+ELSEWHERE = {"group_split"}
+
+
+def test_every_method_takes_a_case_in_each_of_its_forms():
+    for kind in ("forward", "weight"):
+        forms = [form_of(kind, "last", *CASES[case]) for case in CASES]
+        taken = {m.name for m in METHODS.values() for form in forms if not refusal(m, form)}
+        assert {name for name, m in METHODS.items() if m.of(kind)} - taken == ELSEWHERE
+
+
 TURNED = ("winograd's", "winograd's, 1-d", "many channels", "grouped", "1-d", "transposed, grouped")
 
 
@@ -191,7 +203,7 @@ TURNED = ("winograd's", "winograd's, 1-d", "many channels", "grouped", "1-d", "t
 @pytest.mark.parametrize("case", TURNED)
 def test_transposes_of_large_arrays_are_kept_apart(case, layout, kind, monkeypatch):
     """As the grid has them, with every array large."""
-    monkeypatch.setattr(_turned, "LARGE", 0)
+    monkeypatch.setattr(_transposes, "LARGE", 0)
     form = form_of(kind, layout, *CASES[case])
     check(form, np.random.default_rng(0), [m for m in METHODS.values() if not refusal(m, form)])
 
@@ -200,7 +212,9 @@ def test_what_is_kept_apart_is_a_call_of_its_own():
     """XLA fuses no padding with the transpose before it; nothing called inside is marked."""
 
     def program(x):
-        return _turned.apart_if_large(lambda x: jnp.pad(jnp.clip(x, 0), 1), jnp.moveaxis(x, -1, 1))
+        return _transposes.apart_if_large(
+            lambda x: jnp.pad(jnp.clip(x, 0), 1), jnp.moveaxis(x, -1, 1)
+        )
 
     marked = 'inlineable = "false"'
     small, large = (jax.ShapeDtypeStruct((8, n, n, 16), np.float32) for n in (4, 64))
@@ -838,6 +852,16 @@ def test_the_choice_is_a_pure_function():
     assert [o.compared for o in first.considered] == sorted(o.compared for o in first.considered)
 
 
+def test_the_fastest_is_told_where_the_margin_decides(monkeypatch):
+    """However far behind its margin puts it."""
+    ranked = {"lax": 3e-3, "onednn": 4e-3, "taps": 5e-3, "winograd4": 2e-3}
+    found = [Option(float(i), "forward", *pair) for i, pair in enumerate(ranked.items())]
+    monkeypatch.setattr("jaxconv._choose.options", lambda spec: (found, []))
+    (layer,) = explanation(lambda: jaxconv.conv1d(jnp.ones((1, 2, 5)), jnp.ones((3, 2, 3))))
+    why = choose.__wrapped__(layer.spec).why
+    assert why == "estimated 3 ms (onednn 4, winograd4 2), by its margin"
+
+
 def test_estimates_are_told_without_their_margin(monkeypatch):
     x, w = jnp.ones((2, 14, 14, 64)), jnp.ones((1, 1, 64, 64))
     dimensions = ("NHWC", "HWIO", "NHWC")
@@ -896,7 +920,7 @@ def test_nan_and_inf_reach_what_they_reach_in_lax(groups):
     x[0, 3, 5, 6], x[0, 7, 0, 0] = np.nan, np.inf
     w = np.random.default_rng(1).standard_normal((16, 16 // groups, 3, 3)).astype(np.float32)
     for method in METHODS.values():
-        if not method.exact or method.name == "toeplitz":
+        if not method.exact:
             continue
         try:
             got = jaxconv.conv2d(x, w, padding=1, groups=groups, method=method.name)
@@ -906,9 +930,50 @@ def test_nan_and_inf_reach_what_they_reach_in_lax(groups):
         np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want), method.name)
 
 
+def test_a_band_matrix_spreads_nan_and_says_so():
+    x, w = jnp.ones((1, 1, 8)).at[0, 0, 0].set(jnp.nan), jnp.ones((1, 1, 3))
+    assert jnp.isnan(jaxconv.conv1d(x, w, method="toeplitz")).all()
+    assert not METHODS["toeplitz"].exact
+
+
 def test_a_method_that_cannot_says_so():
     x, w = jnp.ones((1, 2, 5, 5)), jnp.ones((3, 2, 2, 2))
-    with pytest.raises(NotImplementedError, match="conv2d: method='pointwise' takes one tap"):
-        jaxconv.conv2d(x, w, method="pointwise")
+    given = r"input \(1, 2, 5, 5\), weight \(3, 2, 2, 2\), stride \(2, 2\), padding 0, dilation .*"
+    with pytest.raises(NotImplementedError, match=f"'pointwise' takes one tap .*; got {given}"):
+        jaxconv.conv2d(x, w, stride=2, method="pointwise")
+    with pytest.raises(NotImplementedError, match=r"'pointwise' takes .*stride \(2, 2\), padding"):
+        jaxconv.conv_transpose2d(x, jnp.ones((2, 3, 2, 2)), stride=2, method="pointwise")
+    with pytest.raises(NotImplementedError, match=r"'pointwise' takes .*window_strides \(1, 1\)"):
+        jaxconv.conv_general_dilated(x, w, (1, 1), "SAME", method="pointwise")
     with pytest.raises(ValueError, match="conv2d: method must be 'auto', 'lax'"):
         jaxconv.conv2d(x, w, method="fastest")
+
+
+def test_a_method_for_weight_gradients_says_so():
+    x, w = jnp.ones((1, 2, 5, 5)), jnp.ones((3, 2, 2, 2))
+    with pytest.raises(NotImplementedError, match="'taps' computes weight gradients alone"):
+        jaxconv.conv2d(x, w, method="taps")
+
+
+def test_what_only_lax_takes_says_so():
+    x, w = jnp.ones((1, 2, 5), jnp.int32), jnp.ones((3, 2, 2), jnp.int32)
+    message = "conv1d: method='fft' cannot be asked for: integers are lax's; got input"
+    with pytest.raises(NotImplementedError, match=message):
+        jaxconv.conv1d(x, w, method="fft")
+
+
+@pytest.mark.parametrize(
+    ("method", "shapes", "groups"),
+    [
+        ("patches", ((2, 3, 8, 8), (4, 3, 8, 8)), 1),  # sees its whole input
+        ("shifts", ((1, 16, 9, 9), (16, 1, 7, 7)), 16),  # a window larger than the result
+        ("weight_patches", ((2, 3, 9, 9), (4, 3, 7, 7)), 1),
+    ],
+)
+def test_a_name_is_taken_in_either_form(method, shapes, groups):
+    """As "auto" looks at both where the window is larger than the result."""
+    x, w = (np.random.default_rng(i).standard_normal(s, np.float32) for i, s in enumerate(shapes))
+    (found,) = explanation(lambda: jaxconv.conv2d(x, w, groups=groups, method=method))
+    assert found.method == method and found.why == "asked for by name"
+    got, want = (jaxconv.conv2d(x, w, groups=groups, method=m) for m in (method, "lax"))
+    np.testing.assert_allclose(got, want, 1e-4, 1e-4)

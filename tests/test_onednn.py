@@ -544,17 +544,19 @@ def any_form(portable=False):
     return Form(**{**vars(some), "portable": portable})
 
 
-@pytest.mark.parametrize("turn_a", [False, True])
-@pytest.mark.parametrize("turn_b", [False, True])
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("batch", [(), (5,), (2, 3)])
 @pytest.mark.parametrize("portable", [False, True])
-def test_products(turn_a, turn_b, batch, portable):
-    a = normal(*batch, *((7, 4) if turn_a else (4, 7)))
-    b = normal(*batch, *((6, 7) if turn_b else (7, 6)), seed=1)
-    want = (a.swapaxes(-1, -2) if turn_a else a) @ (b.swapaxes(-1, -2) if turn_b else b)
+def test_products(transpose_a, transpose_b, batch, portable):
+    a = normal(*batch, *((7, 4) if transpose_a else (4, 7)))
+    b = normal(*batch, *((6, 7) if transpose_b else (7, 6)), seed=1)
+    want = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2) if transpose_b else b)
 
     def product(a, b):
-        return _products.product(a, b, any_form(portable), turn_a=turn_a, turn_b=turn_b)
+        return _products.product(
+            a, b, any_form(portable), transpose_a=transpose_a, transpose_b=transpose_b
+        )
 
     close(product(a, b), want)
     close(jax.vmap(product)(np.stack([a, 2 * a]), np.stack([b, b])), np.stack([want, 2 * want]))

@@ -377,6 +377,55 @@ def test_output_shape_is_that_of_the_result(transposed):
             kwargs.pop("transposed")
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "padding"),
+    [
+        ((1, 0, 5, 5), (2, 0, 3, 3), 0),  # no channels: a result without any
+        ((0, 5, 5), (2, 0, 3, 3), 0),
+        ((0, 4, 0, 5), (2, 4, 3, 3), 2),  # no examples: padding alone may hold the window
+        ((2, 0, 5, 0), (2, 0, 3, 3), 2),
+        ((0, 4, 0, 5), (2, 4, 3, 3), 0),
+        ((1, 4, 0, 5), (2, 4, 3, 3), 2),
+        ((0, 4, 0), (2, 4, 3), 2),
+    ],
+)
+def test_output_shape_of_empty_arrays(shape, weight, padding):
+    function = getattr(F, f"conv{len(weight) - 2}d")
+    try:
+        want = tuple(function(torch.zeros(shape), torch.zeros(weight), padding=padding).shape)
+    except RuntimeError:
+        with pytest.raises(ValueError, match=r"^output_shape: "):
+            jaxconv.output_shape(shape, weight, padding=padding)
+    else:
+        assert jaxconv.output_shape(shape, weight, padding=padding) == want
+
+
+@pytest.mark.parametrize("shape", [5, "5", (1, 2, 5.0), (1, None, 5)])
+def test_output_shape_takes_shapes(shape):
+    with pytest.raises(TypeError, match=r"^output_shape: input_shape must be a shape"):
+        jaxconv.output_shape(shape, (2, 2, 3))
+
+
+@pytest.mark.parametrize("groups", ["2", 2.0])
+def test_conv_matrix_takes_a_number_of_groups(groups):
+    with pytest.raises(TypeError, match=r"^conv_matrix: groups must be an int"):
+        jaxconv.conv_matrix(jnp.ones((2, 1, 3)), 5, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "remedy"),
+    [
+        (None, (1, 8, 8, 3), "channels of input lie last, pass layout='NHWC'"),
+        (None, (8, 8, 3), "channels of input lie last, pass layout='NHWC'"),
+        ("NHWC", (1, 3, 8, 8), "channels of input lie first, pass layout='NCHW'"),
+        (None, (1, 8, 8, 8), r"Change groups or weight.shape\[1\]\.$"),
+    ],
+)
+def test_an_input_in_the_other_layout(layout, shape, remedy):
+    with pytest.raises(ValueError, match=f"^conv2d: .*{remedy}"):
+        jaxconv.conv2d(jnp.ones(shape), jnp.ones((4, 3, 3, 3)), layout=layout)
+
+
 BAD_SHAPES = [
     ((2, 4, 3, 3), {"stride": 0}, "non-positive stride"),
     ((2, 4, 3, 3), {"padding": -1}, "negative padding"),

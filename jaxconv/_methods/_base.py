@@ -22,7 +22,8 @@ class Method(NamedTuple):
       forward: (x, w, form) -> y, or None if the method has no forward form.
       weight: (x, y, form) -> w, or None if it has no weight form.
       cost: form -> estimated seconds on the machine that the numbers were measured on.
-      exact: False if it rounds differently in kind (FFT, Winograd): NaN and Inf spread.
+      exact: False if it rounds differently in kind (FFT, Winograd) or adds products with zeros of
+        its own (block-diagonal and band matrices): NaN and Inf spread.
       auto: whether "auto" may choose it.
       work: form -> the form whose work it does, where it fills up tiles or vectors.
       besides: form -> estimated seconds of what it does on this processor beside what was measured.
@@ -42,3 +43,7 @@ class Method(NamedTuple):
     besides: Callable[[Form], float] = lambda form: 0.0
     composed: bool = False
     linear: bool = True
+
+    def of(self, kind: str) -> Run | None:
+        """Its function for forms of that kind, or None."""
+        return self.weight if kind == "weight" else self.forward

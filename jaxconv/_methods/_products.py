@@ -28,29 +28,31 @@ def by_onednn(form: Form, a: Array, b: Array) -> bool:
     return single and not form.portable and _onednn.products()
 
 
-def product(a: Array, b: Array, form: Form, *, turn_a: bool = False, turn_b: bool = False) -> Array:
-    """a @ b for each of their leading axes, the last two of either turned first if asked."""
+def product(
+    a: Array, b: Array, form: Form, *, transpose_a: bool = False, transpose_b: bool = False
+) -> Array:
+    """a @ b for each of their leading axes, the last two of either transposed first if asked."""
     if by_onednn(form, a, b):
-        return _compat.onednn_product(a, b, turn_a=turn_a, turn_b=turn_b)
+        return _compat.onednn_product(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
     *batch, row, column = range(a.ndim)
-    summed = [row if turn_a else column], [column if turn_b else row]
+    summed = [row if transpose_a else column], [column if transpose_b else row]
     return lax.dot_general(a, b, (summed, (batch, batch)), precision=form.precision)
 
 
 def of_few_rows(x: Array, w: Array, form: Form) -> Array:
     """A few rows x (P, C) times w (O, C) -> (P, O): w stays as it lies."""
     if by_onednn(form, x, w):
-        return _compat.onednn_product(x, w, turn_b=True)
+        return _compat.onednn_product(x, w, transpose_b=True)
     return lax.optimization_barrier(jnp.matmul(w, x.T, precision=form.precision)).T
 
 
 def over_rows(a: Array, b: Array, form: Form) -> Array:
     """a (..., P, A) and b (..., P, B) -> (..., A, B)."""
     if by_onednn(form, a, b):
-        return _compat.onednn_product(a, b, turn_a=True)
+        return _compat.onednn_product(a, b, transpose_a=True)
     if a.shape[-1] > b.shape[-1]:  # the narrower operand first
         return jnp.swapaxes(lax.optimization_barrier(over_rows(b, a, form)), -1, -2)
     if a.ndim > 2 and _compat.JAX_VERSION >= (0, 12):
         a = lax.optimization_barrier(jnp.swapaxes(a, -1, -2))
         return product(a, b, form)
-    return product(a, b, form, turn_a=True)
+    return product(a, b, form, transpose_a=True)

@@ -48,8 +48,8 @@ def forward(x: Array, w: Array, form: Form) -> Array:
 
 def as_shifts(form: Form) -> bool:
     """Whether a forward form is the sum of `shifts`."""
-    turned = form.layout == "first" or max(form.strides) > 1
-    return turned and shifts.supports(form) is None
+    transposes = form.layout == "first" or max(form.strides) > 1
+    return transposes and shifts.supports(form) is None
 
 
 def weight(x: Array, y: Array, form: Form) -> Array:

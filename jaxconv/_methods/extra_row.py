@@ -21,7 +21,7 @@ from jax import Array
 from jaxconv._form import Form
 from jaxconv._methods import lax
 from jaxconv._methods._base import Method
-from jaxconv._methods._turned import apart_if_large
+from jaxconv._methods._transposes import apart_if_large
 
 # YNNPACK takes only convolutions with more channels than this, on one side.
 FEW = 16

@@ -74,7 +74,7 @@ def split_groups(x: Array, channels: int, form: Form) -> Array:
         return lax.pad(x, zero, [(0, 0, 0), (0, 0, 0), (0, 0, 0), *edges])
     x = lax.pad(x, zero, [(0, 0, 0), *edges, (0, 0, 0)])
     x = jnp.moveaxis(x.reshape(*x.shape[:-1], -1, channels), -2, 0)
-    # Written out once: each window would pad and turn it for itself (docs/xla.md).
+    # Written out once: each window would pad and transpose it for itself (docs/xla.md).
     return lax.optimization_barrier(x) if form.taps > 1 else x
 
 
@@ -131,7 +131,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         xs = side(x, step, group, form.in_channels, of_x)
         ys = side(y, step, group, form.out_channels, of_y)
         if form.layout == "first":
-            return product(xs, ys, form, turn_b=True)
+            return product(xs, ys, form, transpose_b=True)
         if by_onednn(form, xs, ys) and ys.shape[-1] < xs.shape[-1]:  # the narrower one first
             return jnp.swapaxes(over_rows(ys, xs, form), -1, -2)
         return over_rows(xs, ys, form)

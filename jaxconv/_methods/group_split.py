@@ -25,9 +25,9 @@ from jaxconv._methods import _inner
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, join, part
 
-# Each block is a turn of a loop, and channels first it is compiled by itself. More turns are worth
+# Each block is a step of a loop, and channels first it is compiled by itself. More steps are worth
 # it for groups that are wide enough alone.
-MOST_BLOCKS, MOST_TURNS, WIDE = 16, 32, 24
+MOST_BLOCKS, MOST_STEPS, WIDE = 16, 32, 24
 # Channels that a block should have, and the most groups in it: it does so many times the work.
 WIDTH, MOST_IN_BLOCK = 16, 8
 # Bytes a second of cutting the groups out and joining them; seconds a block.
@@ -38,7 +38,7 @@ def in_block(form: Form) -> int | None:
     """How many groups a block takes: the fewest for few and wide blocks, or None."""
     for size in range(1, MOST_IN_BLOCK + 1):
         channels = size * min(form.in_channels, form.out_channels)
-        most = MOST_TURNS if channels >= WIDE and form.layout == "last" else MOST_BLOCKS
+        most = MOST_STEPS if channels >= WIDE and form.layout == "last" else MOST_BLOCKS
         enough = channels >= WIDTH or size == form.groups
         if form.groups % size == 0 and form.groups // size <= most and enough:
             return size

@@ -13,8 +13,8 @@ from jaxconv._methods._base import Method
 from jaxconv._spec import dilated
 
 # Bytes a second of XLA's transpose of a weight whose outputs lie first, on two AVX2 cores; see
-# `turned`.
-TURN = 2e9
+# `weight_transpose`.
+TRANSPOSE = 2e9
 
 
 def _params(form: Form) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def cost(form: Form) -> float:
     return 1e-5 + 2 * form.macs * form.examples / 100e9
 
 
-def turned(form: Form) -> float:
+def weight_transpose(form: Form) -> float:
     """Seconds to transpose the weight of one position, if its outputs lie first.
 
     XLA does so element by element before the product, and that takes longer than the product. The
@@ -88,7 +88,7 @@ def turned(form: Form) -> float:
     one = form.groups == form.taps == form.positions // form.batch == 1
     if not (one and form.outputs_first and form.kind == "forward"):
         return 0.0
-    return math.prod(form.w_shape) * form.dtype.itemsize / TURN
+    return math.prod(form.w_shape) * form.dtype.itemsize / TRANSPOSE
 
 
 METHOD = Method(
@@ -98,5 +98,5 @@ METHOD = Method(
     forward,
     weight,
     cost,
-    besides=turned,
+    besides=weight_transpose,
 )

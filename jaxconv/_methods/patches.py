@@ -83,7 +83,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         elif image_by_image(form):
             y = forward_of_images(cut_first(x, form), by_output[None], form)
         elif form.like_pytorch:
-            y = product(cut_first(x, form, rows=True), by_output, form, turn_b=True)
+            y = product(cut_first(x, form, rows=True), by_output, form, transpose_b=True)
         else:
             w = jnp.moveaxis(w, -2, 0).reshape(-1, form.out_channels)
             y = product(cut_first(x, form, rows=True), w, form)

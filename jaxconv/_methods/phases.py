@@ -28,7 +28,7 @@ from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods import _inner
 from jaxconv._methods._base import Method, Run
-from jaxconv._methods._turned import MANY_TERMS
+from jaxconv._methods._transposes import MANY_TERMS
 from jaxconv._methods.shifts import MOST_CHANNELS
 
 # Bytes a second of the interleaving copy, and the seconds of a phase; two AVX-512 cores.

@@ -80,7 +80,7 @@ def weight_of_images(x: Array, y: Array, form: Form) -> Array:
     if not small_weight(form, SUMS):
         return jnp.einsum("ncp,nop->co", x, y, precision=form.precision)
     if by_onednn(form, x, y):
-        return jnp.sum(product(x, y, form, turn_b=True), 0)
+        return jnp.sum(product(x, y, form, transpose_b=True), 0)
     if x.shape[1] < y.shape[1]:  # the wider operand first
         w = jnp.einsum("nop,ncp->noc", y, x, precision=form.precision)
         return jnp.sum(lax.optimization_barrier(w), 0).T
@@ -115,7 +115,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         else:
             y = product(x, w.reshape(form.in_channels, -1), form)
     elif form.batch == form.groups == 1 and not form.outputs_first:
-        y = product(w.reshape(form.in_channels, -1), by_images(x)[0], form, turn_a=True)
+        y = product(w.reshape(form.in_channels, -1), by_images(x)[0], form, transpose_a=True)
         y = jnp.moveaxis(y.reshape(1, -1, *form.out_spatial), 1, -1)
     else:
         w = jnp.swapaxes(w, -1, -2).reshape(form.groups, form.out_channels, form.in_channels)

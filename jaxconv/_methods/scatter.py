@@ -30,7 +30,7 @@ from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 from jaxconv._methods._products import of_few_rows, product
-from jaxconv._methods._turned import MANY_TERMS
+from jaxconv._methods._transposes import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
 PRODUCT, NARROW, SUM, PHASE, CALL = 130e9, 40e9, 5e9, 3e-6, 3e-5
@@ -40,9 +40,9 @@ MOST_TAPS, MOST_PHASES = 128, 64
 MOST_WASTE = 2
 # Entries that may lie between product and sums, beyond 1.5 times the arrays.
 SPARE = 6 << 20
-# Channels first, an example is worth a turn of a loop, which saves transposing it, from this many
+# Channels first, an example is worth a step of a loop, which saves transposing it, from this many
 # entries on.
-WORTH_A_TURN = 1 << 16
+WORTH_A_STEP = 1 << 16
 
 # A weight is heavy if it has more entries, each counted so many times, than x and the product.
 HEAVY = 1.5
@@ -202,7 +202,7 @@ def entries(form: Form) -> int:
 def one_product(form: Form) -> bool:
     """Whether the batch is taken at once, or else example by example."""
     largest = max(entries(form), math.prod(form.x_shape), math.prod(form.y_shape))
-    small = largest // form.batch < WORTH_A_TURN
+    small = largest // form.batch < WORTH_A_STEP
     return form.layout == "last" or small or stays(form)
 
 

@@ -32,7 +32,7 @@ from jaxconv._methods._base import Method
 from jaxconv._methods._images import total_padded
 from jaxconv._methods._loop import Index, cut
 from jaxconv._methods._terms import add_up, every, times
-from jaxconv._methods._turned import channels_first
+from jaxconv._methods._transposes import channels_first
 
 # Products added up in one fused loop.
 MOST_TERMS = 64
@@ -260,8 +260,8 @@ def cost(form: Form) -> float:
         looped = form.positions // width * -(-width // RUN) * SHORT_STEP
     pairs = form.in_channels * form.out_channels
     seconds = CALL + looped + form.macs / (FEW_RATE if pairs <= 16 else MANY_RATE)
-    turned = by_rows(form) == (form.layout == "last")
-    seconds += moved / BANDWIDTH + (moved / TRANSPOSE if turned else 0.0)
+    transposes = by_rows(form) == (form.layout == "last")
+    seconds += moved / BANDWIDTH + (moved / TRANSPOSE if transposes else 0.0)
     return seconds * form.examples
 
 

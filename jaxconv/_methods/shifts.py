@@ -62,11 +62,14 @@ MOST_OF_ONE_TAP = 4
 # Not if so few outputs of each of several groups make a product of a few columns. (Of one group,
 # XLA's own products are still faster.)
 FEW_OUTPUTS = 2
-# Masked loads are cheaper than a padded copy up to this many terms; by rows, for so many outputs a
-# group (by channels each further output asks anew what is padding); and with a stride of 2, not of
-# 3. By channels, a kernel of more terms is taken so many at a time, in up to so many passes over y;
-# at stride 1 if there are no more than so many in one.
-MASKED_TERMS, MASKED_OUTPUTS, MASKED_STRIDE, MASKED_PASSES, MASKED_ROW = 9, 4, 2, 7, 5
+# Masked loads are cheaper than a padded copy up to so many terms, and with a stride of 2, not of 3.
+MASKED_TERMS, MASKED_STRIDE = 9, 2
+# By rows, they are for so many outputs a group; by channels each further output asks anew what is
+# padding.
+MASKED_OUTPUTS = 4
+# By channels, a kernel of more terms is taken MASKED_TERMS at a time, in up to so many passes over
+# y; at stride 1, if there are no more than so many in one.
+MASKED_PASSES, MASKED_ROW = 7, 5
 # Channels last, up to this many output channels a transpose to channels first is worth its time.
 # Of a depthwise kernel with few taps, only for so many.
 FEW, FEW_OF_FEW_TAPS, FEW_TAPS = 16, 2, 16

@@ -32,7 +32,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
             found.append(jnp.einsum("ncp,nop->co", seen, flat, precision=form.precision))
         else:
             seen = seen.reshape(-1, form.in_channels)
-            found.append(product(seen, flat, form, turn_a=True))
+            found.append(product(seen, flat, form, transpose_a=True))
     return jnp.stack(found).reshape(form.w_shape).astype(form.out_dtype)
 
 

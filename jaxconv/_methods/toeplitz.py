@@ -89,5 +89,6 @@ METHOD = Method(
     forward,
     weight,
     cost,
+    exact=False,
     auto=False,
 )

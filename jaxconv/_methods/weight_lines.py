@@ -42,7 +42,7 @@ from jaxconv._methods.extra_row import FEW
 
 # Positions of a block at most, and numbers of y in it: with more they leave the second cache.
 POSITIONS, ENTRIES = 2048, 1 << 17
-# Blocks in a turn of the loop: XLA runs the products of one after the other at the same time where
+# Blocks in a step of the loop: XLA runs the products of one after the other at the same time where
 # there is enough to choose from, and one alone does not always keep all cores busy.
 TOGETHER = 4
 # More column taps that are dilated make a long program: they are a convolution each.
@@ -52,7 +52,7 @@ MOST_COLUMNS = 16
 RATE, BANDWIDTH, STEP, CALL = 80e9, 100e9, 1.5e-5, 5e-5
 
 
-def swaps(form: Form) -> bool:
+def turns(form: Form) -> bool:
     """Whether x and y change places: products with few columns are slow."""
     fewer = form.out_channels <= FEW or 2 * form.out_channels <= form.in_channels
     return fewer and form.out_channels < form.in_channels and may_turn(form)
@@ -94,7 +94,7 @@ def block_product(x: Array, y: Array, form: Form) -> Array:
 
 def weight(x: Array, y: Array, form: Form) -> Array:
     """w, summed over images and blocks."""
-    if swaps(form):
+    if turns(form):
         turned = turned_form(form)
         return turned_back(weight(y, x, turned), turned)
     plane = in_the_plane(form)
@@ -134,19 +134,19 @@ def weight(x: Array, y: Array, form: Form) -> Array:
 
 
 def add_blocks(block: Callable[[Index], Array], count: int, w: Array) -> Array:
-    """w and block(0), block(1), ..., of which a turn of the loop adds up a few."""
+    """w and block(0), block(1), ..., of which a step of the loop adds up a few."""
     block = traced_once(block)
 
-    def turn(first: Index, number: int, w: Array) -> Array:
+    def step(first: Index, number: int, w: Array) -> Array:
         return w + functools.reduce(lax.add, [block(first + j) for j in range(number)])
 
     number = even_part(count, TOGETHER)
-    turns, rest = divmod(count, number)
-    if turns == 1:
-        w = turn(0, number, w)
+    steps, rest = divmod(count, number)
+    if steps == 1:
+        w = step(0, number, w)
     else:
-        w = lax.fori_loop(0, turns, lambda i, w: turn(i * number, number, w), w)
-    return turn(turns * number, rest, w) if rest else w
+        w = lax.fori_loop(0, steps, lambda i, w: step(i * number, number, w), w)
+    return step(steps * number, rest, w) if rest else w
 
 
 def supports(form: Form) -> str | None:
@@ -161,7 +161,7 @@ def supports(form: Form) -> str | None:
         return "takes more than one tap"
     if max(form.lhs_dilation) > 1:
         return "takes no dilated input"
-    form = turned_form(form) if swaps(form) else form
+    form = turned_form(form) if turns(form) else form
     if form.out_channels <= FEW:
         return f"takes more than {FEW} channels, here {form.out_channels}"
     if form.dilation[-1] > 1 and form.kernel[-1] > MOST_COLUMNS:
@@ -171,7 +171,7 @@ def supports(form: Form) -> str | None:
 
 def cost(form: Form) -> float:
     """The products, and for each block of the loop a call and an addition to the whole result."""
-    form = turned_form(form) if swaps(form) else form
+    form = turned_form(form) if turns(form) else form
     plane = in_the_plane(form)
     counts = zip(plane.out_spatial, block_of(plane), strict=True)
     blocks = form.batch * math.prod(-(-out // size) for out, size in counts)

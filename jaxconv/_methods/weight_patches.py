@@ -27,7 +27,7 @@ from jaxconv._form import Form, may_turn, turned_back, turned_form
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import accumulate, cut_along, even_part
 from jaxconv._methods._products import product
-from jaxconv._methods._turned import apart_if_large
+from jaxconv._methods._transposes import apart_if_large
 
 # Entries of a block of patches: 8 MiB of float32, in the last cache.
 BLOCK = 2 << 20
@@ -94,7 +94,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
         x = unfold(x, (rows, *form.out_spatial[1:]), form)
         y = y.reshape(-1, form.out_channels)
         if in_place(form):
-            return acc + product(y, x, form, turn_a=True, turn_b=True)
+            return acc + product(y, x, form, transpose_a=True, transpose_b=True)
         return acc + product(x, y, form)
 
     def block(acc: Array, x: Array, y: Array) -> Array:

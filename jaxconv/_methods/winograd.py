@@ -39,7 +39,7 @@ from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, cut, divisor, join, part, total, traced_once
 from jaxconv._methods._products import over_rows, product
 from jaxconv._methods._terms import add_up, times
-from jaxconv._methods._turned import apart_if_large, moved_last
+from jaxconv._methods._transposes import apart_if_large, moved_last
 
 # The points for tiles of t inputs; one more lies at infinity.
 POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))}

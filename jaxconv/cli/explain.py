@@ -43,11 +43,15 @@ def explain(
         with contextlib.redirect_stdout(io.StringIO()):
             found = jaxconv.explain(function, *arguments)
         table = Table(title=title, title_justify="left", title_style="bold", expand=False)
-        for column in ("#", "direction", "lhs", "rhs", "GFLOP", "method", "why"):
+        # The layers of the benchmark come from no line of the user's.
+        lines = any(conv.source for conv in found)
+        source = ("source",) if lines else ()
+        for column in ("#", *source, "direction", "lhs", "rhs", "GFLOP", "method", "why"):
             table.add_column(column, overflow="fold")
         for number, conv in enumerate(found, 1):
             table.add_row(
                 str(number),
+                *(["/".join((*conv.context, conv.source))] if lines else []),
                 conv.direction,
                 "x".join(map(str, conv.spec.lhs_shape)),
                 "x".join(map(str, conv.spec.rhs_shape)),
