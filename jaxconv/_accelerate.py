@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from jaxconv import _compat
-from jaxconv._errors import fail
+from jaxconv._arguments import callable_fun
 from jaxconv._primitive import as_ours, conv_p
 from jaxconv._rewrite import replay
 
@@ -57,15 +57,8 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
        [6. 9. 9. 6.]
        [4. 6. 6. 4.]]
     """
-    if not callable(fun):
-        raise fail(
-            TypeError,
-            "accelerate",
-            "fun must be a function",
-            f"{type(fun).__name__}",
-            "Write jaxconv.accelerate(fun), and call what it returns",
-        )
-
+    remedy = "Write jaxconv.accelerate(fun), and call what it returns"
+    callable_fun("accelerate", fun, remedy)
     unchecked: Any = fun  # inside, called with what replay hands on
 
     def accelerated(*args: P.args, **kwargs: P.kwargs) -> R:

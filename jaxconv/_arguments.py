@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxconv import _compat
 from jaxconv._errors import fail, listed
 
 Ints = int | Sequence[int]
@@ -20,16 +22,18 @@ AXES = {1: "W", 2: "HW", 3: "DHW"}
 
 
 def array(function: str, name: str, value: Any) -> Array:
-    """`value` as a JAX array; only JAX and NumPy arrays are taken."""
-    if isinstance(value, jax.Array):
+    """`value` as a JAX array; only JAX and NumPy arrays of numbers are taken."""
+    if isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return value
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return jnp.asarray(value)
+    if isinstance(value, np.ndarray):
+        with contextlib.suppress(TypeError, ValueError):  # of text, dates, objects
+            return jnp.asarray(value)
+    dtype = getattr(value, "dtype", None)
     raise fail(
         TypeError,
         function,
-        f"{name} must be a JAX or NumPy array",
-        f"{name} of type {type(value).__name__}",
+        f"{name} must be a JAX or NumPy array of numbers",
+        f"{name} of type {type(value).__name__}" + (f" of {dtype}" if dtype is not None else ""),
         f"Convert it first, for example with jnp.asarray({name})",
     )
 
@@ -74,26 +78,55 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
 def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
     """`value`, a shape, as a tuple of ints."""
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        entries = [integer(entry) for entry in value]
-        if None not in entries:
+        entries = [n if _compat.is_symbol(n) else integer(n) for n in value]
+        if None not in entries and not any(_compat.surely_less(n, 0) for n in entries):
             return tuple(entries)  # type: ignore[arg-type]
     raise fail(
         TypeError,
         function,
-        f"{name} must be a shape, a sequence of ints",
+        f"{name} must be a shape, a sequence of ints of at least 0",
         f"{name}={value!r}",
         "Give the array's shape",
     )
 
 
-def number_of_groups(function: str, groups: Any) -> int:
-    """`groups` as an int."""
-    number = integer(groups)
-    if number is None:
+def number(function: str, name: str, value: Any) -> int:
+    """`value` as an int."""
+    found = integer(value)
+    if found is None:
         raise fail(
-            TypeError, function, "groups must be an int", f"groups={groups!r}", "Give an int"
+            TypeError, function, f"{name} must be an int", f"{name}={value!r}", "Give an int"
         )
-    return number
+    return found
+
+
+def dtype(function: str, name: str, value: Any) -> np.dtype:
+    """`value` as a dtype."""
+    try:
+        return np.dtype(value)
+    except TypeError:
+        rule, got = f"{name} must be a dtype", f"{name}={value!r}"
+        raise fail(TypeError, function, rule, got, "Give one such as jnp.float32") from None
+
+
+def precision(function: str, value: Any) -> Any:
+    """`value` as lax has a precision."""
+    try:
+        return _compat.canonical_precision(value)
+    except (ValueError, TypeError):
+        raise fail(
+            ValueError,
+            function,
+            "precision must be None, a jax.lax.Precision, one of its names, or a pair of these",
+            f"precision={value!r}",
+            "Give one such as 'highest'",
+        ) from None
+
+
+def callable_fun(function: str, fun: Any, remedy: str) -> None:
+    """Raise unless `fun` can be called."""
+    if not callable(fun):
+        raise fail(TypeError, function, "fun must be a function", type(fun).__name__, remedy)
 
 
 def at_least(function: str, name: str, values: Sequence[int], least: int, phrase: str) -> None:

@@ -23,6 +23,7 @@ from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
 from jax._src.interpreters import pxla as _pxla
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
+from jax.errors import InconclusiveDimensionOperation
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend import source_info_util
@@ -411,6 +412,13 @@ def name_stack_of(eqn: Any) -> str:
     return str(eqn.source_info.name_stack)
 
 
+def as_array(value: Any, aval: Any) -> Any:
+    """What a program has for a constant, as the array that `aval` says."""
+    from jax._src.lax import lax as _lax
+
+    return _lax._convert_element_type(value, aval.dtype, aval.weak_type)
+
+
 def canonical_precision(precision: Any) -> Any:
     """A precision argument as lax's primitives hold it."""
     from jax._src.lax import lax as _lax
@@ -421,6 +429,22 @@ def canonical_precision(precision: Any) -> Any:
 def is_jaxpr(value: Any) -> bool:
     """Whether `value` is a jaxpr, closed or not."""
     return isinstance(value, Jaxpr | ClosedJaxpr)
+
+
+# --- sizes that are symbols (jax.export) ---------------------------------------------------------
+
+
+def is_symbol(size: Any) -> bool:
+    """Whether a size is a symbol, or an expression of some."""
+    return _core.is_symbolic_dim(size)
+
+
+def surely_less(a: Any, b: Any) -> bool:
+    """Whether a < b, as far as that is known of sizes that may be symbols."""
+    try:
+        return bool(a < b)
+    except InconclusiveDimensionOperation:
+        return False
 
 
 # --- autograd: equations that hold programs ---------------------------------------------------

@@ -188,7 +188,7 @@ def _conv(
     args.at_least(function, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(function, "dilation", dilation, ndim)
     args.positive_dilation(function, dilations)
-    groups = args.number_of_groups(function, groups)
+    groups = args.number(function, "groups", groups)
 
     kernel = weight.shape[2:]
     spatial = input.shape[1:-1] if last else input.shape[2:]
@@ -220,7 +220,7 @@ def _conv(
         lhs_dilation=(1,) * ndim,
         rhs_dilation=dilations,
         feature_group_count=groups,
-        precision=precision,
+        precision=args.precision(function, precision),
         method=method,
     )
     if channels == 0:  # PyTorch gives a result without channels
@@ -277,7 +277,9 @@ def operands(
             ", ".join(f"{name} {value.dtype}" for name, value in named.items()),
             "Convert to a number type first",
         )
-    allowed = {input.dtype} if preferred is None else {input.dtype, np.dtype(preferred)}
+    allowed = {input.dtype}
+    if preferred is not None:
+        allowed |= {check_preferred(function, input.dtype, preferred)}
     if weight.dtype != input.dtype or (bias is not None and bias.dtype not in allowed):
         raise fail(
             TypeError,
@@ -298,6 +300,24 @@ def operands(
             f"Give a weight with {ndim} kernel dimensions after the two channel dimensions",
         )
     return input, weight, bias
+
+
+def check_preferred(function: str, dtype: Any, preferred: Any) -> np.dtype:
+    """`preferred_element_type` as a dtype; raises unless sums of `dtype` may have it, as in lax."""
+    preferred = args.dtype(function, "preferred_element_type", preferred)
+    kinds = (jnp.signedinteger, jnp.integer, jnp.floating, jnp.complexfloating)
+    kind = next(kind for kind in kinds if jnp.issubdtype(dtype, kind))
+    floats = jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(preferred, jnp.floating)
+    if not (floats or jnp.issubdtype(preferred, kind)) or preferred.itemsize < dtype.itemsize:
+        raise fail(
+            TypeError,
+            function,
+            f"preferred_element_type must be of the kind of {dtype} (or floating for integers) and "
+            "no narrower",
+            f"preferred_element_type={preferred}",
+            "Give a wider one of that kind, and convert the result with astype",
+        )
+    return preferred
 
 
 def check_bias(function: str, bias: Array | None, weight: Array, features: int) -> None:

@@ -174,7 +174,7 @@ def _conv_transpose(
     extra = args.ints(function, "output_padding", output_padding, ndim)
     dilations = args.ints(function, "dilation", dilation, ndim)
     args.positive_dilation(function, dilations)
-    groups = args.number_of_groups(function, groups)
+    groups = args.number(function, "groups", groups)
 
     kernel = weight.shape[2:]
     spatial = input.shape[1:-1] if last else input.shape[2:]
@@ -203,7 +203,7 @@ def _conv_transpose(
         lhs_dilation=strides,
         rhs_dilation=dilations,
         feature_group_count=groups,
-        precision=precision,
+        precision=args.precision(function, precision),
         method=method,
     )
     return out if batched else out[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxconv import _compat
+from jaxconv._arguments import callable_fun
 from jaxconv._choose import Choice
 from jaxconv._primitive import conv_p
 from jaxconv._rewrite import trace
@@ -131,6 +132,7 @@ def explain(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
 
 def explanation(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """What `explain` returns, without printing."""
+    callable_fun("explain", fun, "Give the function itself, and its arguments after it")
     traced = trace(lambda args, kwargs: fun(*args, **kwargs), args, kwargs)
     return Explanation(_walk(_compat.open_jaxpr(traced.closed), (), False))
 

@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxconv import _arguments as args
 from jaxconv._arguments import Ints
+from jaxconv._compat import surely_less
 from jaxconv._errors import fail
 from jaxconv._spec import Shape
 from jaxconv._window import Window, elements, overlap_add
@@ -175,7 +176,7 @@ class _Blocks:
                 size, self.kernel, self.dilation, self.padding, self.stride, strict=True
             )
         )
-        if min(self.out) < 1:
+        if any(surely_less(count, 1) for count in self.out):
             raise fail(
                 ValueError,
                 name,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxconv import _arguments as args
@@ -56,9 +57,10 @@ def init_conv(
       >>> jaxconv.conv1d(jnp.ones((1, 2, 64)), **params).shape
       (1, 16, 62)
     """
-    sizes = _sizes("init_conv", in_channels, out_channels, kernel_size, ndim, groups)
+    name = "init_conv"
+    sizes = _sizes(name, in_channels, out_channels, kernel_size, ndim, groups)
     shape = (out_channels, in_channels // groups, *sizes)
-    return _draw(key, shape, out_channels if bias else None, dtype)
+    return _draw(name, key, shape, out_channels if bias else None, dtype)
 
 
 def init_conv_transpose(
@@ -83,12 +85,15 @@ def init_conv_transpose(
       >>> params["weight"].shape, params["bias"].shape
       ((8, 4, 2, 2), (4,))
     """
-    sizes = _sizes("init_conv_transpose", in_channels, out_channels, kernel_size, ndim, groups)
+    name = "init_conv_transpose"
+    sizes = _sizes(name, in_channels, out_channels, kernel_size, ndim, groups)
     shape = (in_channels, out_channels // groups, *sizes)
-    return _draw(key, shape, out_channels if bias else None, dtype)
+    return _draw(name, key, shape, out_channels if bias else None, dtype)
 
 
 def _sizes(function: str, c_in: int, c_out: int, kernel_size: Any, ndim: int, groups: int):
+    numbers = {"in_channels": c_in, "out_channels": c_out, "ndim": ndim, "groups": groups}
+    c_in, c_out, ndim, groups = (args.number(function, *given) for given in numbers.items())
     if ndim not in (1, 2, 3):
         raise fail(ValueError, function, "ndim must be 1, 2 or 3", f"ndim={ndim}", "Choose one")
     if groups < 1 or c_in % groups or c_out % groups or min(c_in, c_out) < 1:
@@ -104,7 +109,15 @@ def _sizes(function: str, c_in: int, c_out: int, kernel_size: Any, ndim: int, gr
     return sizes
 
 
-def _draw(key: Array, shape: tuple[int, ...], bias: int | None, dtype: Any):
+def _draw(function: str, key: Array, shape: tuple[int, ...], bias: int | None, dtype: Any):
+    dtype = args.dtype(function, "dtype", dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        rule, got = "dtype must be a float dtype", f"dtype={dtype}"
+        raise fail(TypeError, function, rule, got, "Give one such as jnp.float32")
+    kind = getattr(key, "dtype", None)
+    if kind is None or not (kind == np.uint32 or jnp.issubdtype(kind, jax.dtypes.prng_key)):
+        rule, got = "key must be a key of jax.random", f"key of type {type(key).__name__}"
+        raise fail(TypeError, function, rule, got, "Give one such as jax.random.key(0)")
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     of_weight, of_bias = jax.random.split(key)
     weight = jax.random.uniform(of_weight, shape, dtype, -bound, bound)

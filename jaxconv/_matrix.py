@@ -75,7 +75,7 @@ def conv_matrix(
     args.at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = args.ints(name, "dilation", dilation, ndim)
     args.positive_dilation(name, dilations)
-    groups = args.number_of_groups(name, groups)
+    groups = args.number(name, "groups", groups)
     kernel = weight.shape[2:]
     channels = weight.shape[1] * groups
     shapes.check_kernel(name, kernel)

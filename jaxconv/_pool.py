@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from jaxconv import _arguments as args
 from jaxconv._arguments import Ints
+from jaxconv._compat import surely_less
 from jaxconv._errors import fail
 from jaxconv._spec import dilated
 from jaxconv._window import Window, maximum, places, total
@@ -229,29 +230,42 @@ def _avg_pool(function, ndim, input, kernel_size, stride, padding, ceil_mode, co
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _mean(x: Array, windows: tuple[Window, ...], counted: bool, divisor: int | None) -> Array:
-    dtype = x.dtype
-    if dtype in (jnp.bfloat16, jnp.float16):
-        x = x.astype(jnp.float32)
+    dtype, whole = x.dtype, jnp.issubdtype(x.dtype, jnp.integer)
+    if dtype.itemsize < 4:  # the sum of a window, and the number of its elements, may be larger
+        x = x.astype(jnp.int32 if whole else jnp.float32)
     sizes = [x.shape[w.axis] for w in windows]
     for w in reversed(windows):
         x = total(x, w)
-    count = np.asarray(divisor)
     if divisor is None:
-        count = np.ones((), np.int64)
-        for w, size in zip(windows, sizes, strict=True):
-            count = count[..., None] * _count(w, size, counted)
-        if (count == count.flat[0]).all():
+        counts = [_count(w, size, counted) for w, size in zip(windows, sizes, strict=True)]
+        count = functools.reduce(lambda count, more: count[..., None] * more, counts)
+        if isinstance(count, np.ndarray) and (count == count.flat[0]).all():
             count = count.flat[0]
+        x = _divided(x, count)
+    elif whole and abs(divisor) > jnp.iinfo(x.dtype).max:
+        x = jnp.zeros_like(x)
+    else:
+        x = _divided(x, abs(divisor))
+        x = -x if divisor < 0 else x
+    return x.astype(dtype)
+
+
+def _divided(x: Array, count: Any) -> Array:
+    """x / count; integers are cut off towards zero."""
     count = jnp.broadcast_to(jnp.asarray(count, x.dtype), x.shape)
-    return (lax.div(x, count) if jnp.issubdtype(dtype, jnp.integer) else x / count).astype(dtype)
+    return lax.div(x, count)
 
 
-def _count(w: Window, size: int, padding_too: bool) -> np.ndarray:
-    """How many elements each window averages over along its axis; PyTorch gives 0 / 1 for none."""
-    start = np.arange(w.out) * w.stride - w.low
-    end = np.minimum(start + w.size, size + w.low)
-    inside = end - start if padding_too else np.minimum(end, size) - np.maximum(start, 0)
-    return np.maximum(inside, 1)
+def _count(w: Window, size: Any, padding_too: bool) -> Any:
+    """How many elements each window averages over along its axis; PyTorch gives 0 / 1 for none.
+
+    An array of NumPy's, or of JAX's where the size is a symbol (jax.export).
+    """
+    xp = np if isinstance(w.out, int) else jnp
+    start = xp.arange(w.out) * w.stride - w.low
+    end = xp.minimum(start + w.size, size + w.low)
+    inside = end - start if padding_too else xp.minimum(end, size) - xp.maximum(start, 0)
+    return xp.maximum(inside, 1)
 
 
 # --- both -------------------------------------------------------------------------------------
@@ -334,7 +348,7 @@ def _windows(
         if ceil_mode and (count - 1) * s >= n + p:  # the last window must start before the end
             count -= 1
         out.append(count)
-    if any(count < 1 for count in out):
+    if any(surely_less(count, 1) for count in out):
         raise fail(
             ValueError,
             function,

@@ -112,4 +112,7 @@ def replay(fun: Callable[..., Any], rename: Rename, *args: Any, keep_lines: bool
     """
     closed, arrays, rebuild = trace(fun, *args)
     rewritten = _compat.map_jaxpr(closed, lambda j: rewrite_jaxpr(j, rename))
-    return rebuild(_compat.eval_jaxpr(rewritten, *arrays, keep_lines=keep_lines))
+    results = _compat.eval_jaxpr(rewritten, *arrays, keep_lines=keep_lines)
+    # The constants of a program are no arrays yet.
+    pairs = zip(results, closed.out_avals, strict=True)
+    return rebuild([r if isinstance(r, jax.Array) else _compat.as_array(r, a) for r, a in pairs])

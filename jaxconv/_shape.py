@@ -11,11 +11,12 @@ from jaxconv._arguments import (
     by,
     channels_last,
     ints,
-    number_of_groups,
+    number,
     one_of,
     positive_dilation,
     shape,
 )
+from jaxconv._compat import surely_less
 from jaxconv._errors import fail
 from jaxconv._spec import Pads, Shape, dilated
 
@@ -67,7 +68,7 @@ def check_window(
     """Raise if the (dilated) kernel is larger than the padded input."""
     padded = [n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True)]
     reach = [dilated(k, d) for k, d in zip(kernel, dilation, strict=True)]
-    if any(k > n for k, n in zip(reach, padded, strict=True)):
+    if any(surely_less(n, k) for k, n in zip(reach, padded, strict=True)):
         raise fail(
             ValueError,
             function,
@@ -107,7 +108,7 @@ def transposed_output(
             spatial, kernel, stride, padding, output_padding, dilation, strict=True
         )
     )
-    if any(size < 1 for size in sizes):
+    if any(surely_less(size, 1) for size in sizes):
         raise fail(
             ValueError,
             function,
@@ -275,7 +276,7 @@ def output_shape(
     at_least(name, "stride", strides, 1, "non-positive stride is not supported")
     dilations = ints(name, "dilation", dilation, ndim)
     positive_dilation(name, dilations)
-    groups = number_of_groups(name, groups)
+    groups = number(name, "groups", groups)
     check_kernel(name, kernel)
     check_channels(name, input_shape, weight_shape, channels, groups, transposed)
     if transposed:
@@ -287,6 +288,10 @@ def output_shape(
         out = transposed_output(name, spatial, kernel, strides, padded, extra, dilations)
         features = weight_shape[1] * groups
     else:
+        if any(ints(name, "output_padding", output_padding, ndim)):
+            rule = "output_padding is for a transposed convolution"
+            got = f"output_padding={output_padding} and transposed=False"
+            raise fail(ValueError, name, rule, got, "Pass transposed=True, or leave it out")
         both = pads(name, padding, kernel, strides, dilations)
         if not nothing_to_add(input_shape, channels, ndim):
             check_sizes(name, input_shape, spatial)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv import _tuned
+from jaxconv._arguments import callable_fun
 from jaxconv._choose import Choice, Option, choose
 from jaxconv._explain import explanation
 from jaxconv._heaps import heap_options
@@ -80,6 +81,7 @@ def tune(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Tuning:
       A `Tuning`, a tuple of `Tuned`: spec, method, the seconds of each candidate, and the method
       that was estimated. `print` of it is a table.
     """
+    callable_fun("tune", fun, "Give the function itself, and its arguments after it")
     specs = {c.spec for c in explanation(fun, *args, **kwargs) if c.choice.considered}
     found = []
     for spec in sorted(specs, key=repr):

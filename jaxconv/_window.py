@@ -117,10 +117,11 @@ def first_maximum(x: Array, w: Window) -> tuple[Array, Array]:
     x = fitted(x, w, w.span, lowest(x.dtype))
     shape = [1] * x.ndim
     shape[w.axis] = w.out
-    start = np.maximum(0, -((np.arange(w.out) * w.stride - w.low) // w.dilation)).reshape(shape)
+    xp = np if isinstance(w.out, int) else jnp  # a symbol (jax.export)
+    start = xp.maximum(0, -((xp.arange(w.out) * w.stride - w.low) // w.dilation)).reshape(shape)
     full = (*x.shape[: w.axis], w.out, *x.shape[w.axis + 1 :])
     best = jnp.full(full, lowest(x.dtype), x.dtype)
-    tap = jnp.broadcast_to(jnp.asarray(np.minimum(start, w.size - 1), number), full)
+    tap = jnp.broadcast_to(jnp.asarray(xp.minimum(start, w.size - 1), number), full)
 
     def step(t: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         best, tap = state
@@ -148,7 +149,7 @@ def pick(x: Array, tap: Array, w: Window) -> Array:
     if shifts > UNROLL:
         shape = [1] * x.ndim
         shape[w.axis] = w.out
-        start = np.arange(w.out, dtype=np.int32).reshape(shape) * w.stride
+        start = lax.iota(jnp.int32, w.out).reshape(shape) * w.stride
         where = start + tap.astype(jnp.int32) * w.dilation
         return jnp.take_along_axis(fitted(x, w, w.span, 0), where, w.axis)
     phases = _phases(x, w, shifts)
@@ -187,8 +188,9 @@ def _reduced(x: Array, w: Window, fill: Any, op: Any) -> Array:
     size, stride, dilation = list(ones), list(ones), list(ones)
     size[w.axis], stride[w.axis], dilation[w.axis] = w.size, w.stride, w.dilation
     x = fitted(x, w, w.span, fill)
-    zero = jnp.asarray(fill, x.dtype)
-    return lax.reduce_window(x, zero, op, size, stride, "VALID", ones, dilation)
+    # A number, not an array: by it lax knows a sum and a maximum, and how to differentiate a sum.
+    start = np.asarray(fill, x.dtype)
+    return lax.reduce_window(x, start, op, size, stride, "VALID", ones, dilation)
 
 
 # --- sums and elements -----------------------------------------------------------------------

@@ -113,6 +113,19 @@ def test_what_is_no_array_passes_through(operands):
     close(out["y"], -conv(x, w))
 
 
+def test_constants_come_back_as_arrays(operands):
+    """They were what a program keeps of an array, without `at` and no `jax.Array`."""
+
+    def program(x, w):
+        return conv(x, w), jnp.array([1.0, 2.0]), jnp.asarray(2.0), jnp.asarray(3), x
+
+    wants, gots = program(*operands), jaxconv.accelerate(program)(*operands)
+    for want, got in zip(wants, gots, strict=True):
+        assert isinstance(got, jax.Array)
+        assert (got.dtype, got.weak_type) == (want.dtype, want.weak_type)
+    assert gots[1].at[0].set(3.0)[0] == 3
+
+
 def test_checkpoint_policies_save_convolutions(operands):
     policy = jax.checkpoint_policies.dots_saveable
 

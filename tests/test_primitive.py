@@ -11,6 +11,7 @@ import pytest
 from jax import lax
 from jax.test_util import check_grads
 
+import jaxconv
 from jaxconv import _primitive
 from jaxconv._choose import Choice
 from jaxconv._primitive import convolve
@@ -24,6 +25,7 @@ PARAMS = {
     "dimension_numbers": NHWC,
 }
 METHODS = ("auto", "lax", "direct", "im2col", "toeplitz")
+W3 = jnp.asarray(np.random.default_rng(3).standard_normal((4, 3, 3, 3)), jnp.float32)
 
 
 def ours(x, w, method="auto", groups=1):
@@ -162,6 +164,34 @@ def test_symbolic_shapes_fall_back_to_lax(operands):
     shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
     exported = jax.export.export(jax.jit(ours))(shape, w)
     close(exported.call(x, w), theirs(x, w))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: jaxconv.conv2d(x, W3),
+        lambda x: jaxconv.conv2d(x, W3, stride=2, padding=1, padding_mode="reflect"),
+        lambda x: jaxconv.conv_transpose2d(x, W3.swapaxes(0, 1), stride=2, padding=1),
+        lambda x: jaxconv.max_pool2d(x, 3, 2, 1, return_indices=True),
+        lambda x: jaxconv.avg_pool2d(x, 3, 2, 1, True, False),
+        jax.grad(lambda x: (jaxconv.conv2d(x, W3) ** 2).sum()),
+        jax.grad(lambda x: (jaxconv.max_pool2d(x, 2) ** 2).sum()),
+        jax.grad(lambda x: (jaxconv.avg_pool2d(x, 2) ** 2).sum()),
+        lambda x: x.sum() + jnp.asarray(jaxconv.output_shape(x.shape, W3.shape, 2)[2]),
+    ],
+)
+def test_symbolic_sizes_at_pytorchs_doors(program):
+    sizes = jax.export.symbolic_shape("b,3,h,w", constraints=("h>=8", "w>=8"))
+    exported = jax.export.export(jax.jit(program))(jax.ShapeDtypeStruct(sizes, jnp.float32))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 9, 8)), jnp.float32)
+    jax.tree.map(lambda a, b: close(a, b), exported.call(x), program(x))
+
+
+def test_a_size_need_not_be_known_to_suffice():
+    """As in lax: whether the window fits is not known here."""
+    shape = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b,3,h,w"), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda x: jaxconv.conv2d(x, W3)))(shape)
+    assert exported.call(jnp.ones((2, 3, 9, 8))).shape == (2, 4, 7, 6)
 
 
 def test_zero_sizes(operands):

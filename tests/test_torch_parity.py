@@ -194,6 +194,47 @@ def test_pools(case, ndim):
         same(f"max_pool{ndim}d", (ties,), **kwargs, **({} if ndim == 1 else {"dilation": 1}))
 
 
+@pytest.mark.parametrize("size", [32, 33, 70])
+@pytest.mark.parametrize("stride", [1, 2, 40])
+def test_pools_of_long_windows(size, stride):
+    """The gradient of a mean over more than 32 elements was an error."""
+    for pool in ("max_pool", "avg_pool"):
+        same(f"{pool}1d", (draw(2, 3, 80),), kernel_size=size, stride=stride, padding=3)
+        same(f"{pool}2d", (draw(2, 80, 5),), kernel_size=(size, 2), stride=(stride, 1))
+        function = getattr(jaxconv, f"{pool}1d")
+
+        def energy(x, function=function):
+            return (function(x, size, stride) ** 3).sum()
+
+        x = jnp.asarray(draw(2, 80), jnp.float32)
+        hessian = jax.jvp(jax.grad(energy), (x,), (x,))[1]
+        np.testing.assert_allclose(hessian, 2 * jax.grad(energy)(x), 1e-3, 1e-4)
+        rows = jax.vmap(jax.grad(energy))(jnp.stack([x, 2 * x]))
+        np.testing.assert_allclose(rows, [jax.grad(energy)(x), 4 * jax.grad(energy)(x)], 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "size", "divisor"),
+    [
+        ("uint8", 200, 2, None),
+        ("int8", 1, 16, None),
+        ("uint8", 1, 16, None),
+        ("int8", 100, 2, 256),
+        ("int32", 7, 2, 2**32),
+        ("int16", -30000, 4, -7000),
+        ("int32", 5, 3, -(2**31)),
+        ("int8", -3, 3, 2),
+    ],
+)
+def test_means_of_narrow_integers(dtype, value, size, divisor):
+    """PyTorch has none of them: its mean of int64 says what is right."""
+    x = np.full((1, size, size), value, dtype)
+    got = jaxconv.avg_pool2d(jnp.asarray(x), size, divisor_override=divisor)
+    want = F.avg_pool2d(torch.tensor(x.astype(np.int64)), size, divisor_override=divisor)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, want.numpy().astype(dtype))
+
+
 @pytest.mark.optimised
 def test_max_pool_of_nan_and_infinity_and_indices():
     x = np.array([[[np.nan, 1, np.nan, 4, -np.inf, -np.inf, np.inf, 2, 2, 2]]])
@@ -410,6 +451,76 @@ def test_output_shape_takes_shapes(shape):
 def test_conv_matrix_takes_a_number_of_groups(groups):
     with pytest.raises(TypeError, match=r"^conv_matrix: groups must be an int"):
         jaxconv.conv_matrix(jnp.ones((2, 1, 3)), 5, groups=groups)
+
+
+KEY = jax.random.key(0)
+TEXT, DATES = np.array([["a"] * 9] * 2), np.zeros((2, 9), "datetime64[s]")
+FIELDS = np.zeros((2, 9), [("a", np.float32)])
+SIGNAL, TAPS = np.ones((1, 2, 9), np.float32), np.ones((4, 2, 3), np.float32)
+WRONG = {
+    "channels are a float": (lambda: jaxconv.init_conv(KEY, 2.0, 4, 3, ndim=2), "in_channels must"),
+    "channels are text": (lambda: jaxconv.init_conv(KEY, 2, "4", 3, ndim=2), "out_channels must"),
+    "groups are a float": (
+        lambda: jaxconv.init_conv_transpose(KEY, 2, 4, 3, ndim=2, groups=1.0),
+        "groups must be an int",
+    ),
+    "ndim is a float": (lambda: jaxconv.init_conv(KEY, 2, 4, 3, ndim=2.0), "ndim must be an int"),
+    "weights of ints": (
+        lambda: jaxconv.init_conv(KEY, 2, 4, 3, ndim=2, dtype=jnp.int32),
+        "dtype must be a float dtype; got dtype=int32",
+    ),
+    "no dtype": (
+        lambda: jaxconv.init_conv(KEY, 2, 4, 3, ndim=2, dtype="foo"),
+        "dtype must be a dtype; got dtype='foo'",
+    ),
+    "no key": (lambda: jaxconv.init_conv(0, 2, 4, 3, ndim=2), "key must be a key of jax.random"),
+    "text": (lambda: jaxconv.conv1d(TEXT, TAPS), "input must be .* of numbers; got input of type"),
+    "dates": (lambda: jaxconv.max_pool1d(DATES, 2), "input must be .* of numbers; .* datetime64"),
+    "fields": (lambda: jaxconv.unfold(FIELDS, 2), "input must be a JAX or NumPy array of numbers"),
+    "keys": (lambda: jaxconv.unfold(jax.random.split(KEY, (2, 3, 3)), 2), "numbers; .* key<fry>"),
+    "no result dtype": (
+        lambda: jaxconv.conv1d(SIGNAL, TAPS, preferred_element_type="foo"),
+        "preferred_element_type must be a dtype",
+    ),
+    "another kind": (
+        lambda: jaxconv.conv1d(SIGNAL, TAPS, preferred_element_type=jnp.int32),
+        "preferred_element_type must be of the kind of float32",
+    ),
+    "narrower": (
+        lambda: jaxconv.conv_transpose1d(SIGNAL, TAPS[:2], preferred_element_type=jnp.float16),
+        "no narrower; got preferred_element_type=float16",
+    ),
+    "no precision": (
+        lambda: jaxconv.conv1d(SIGNAL, TAPS, precision="foo"),
+        "precision must be None, .*; got precision='foo'",
+    ),
+    "no function to explain": (lambda: jaxconv.explain(3), "fun must be a function; got int"),
+    "no function to tune": (lambda: jaxconv.tune(3), "fun must be a function; got int"),
+    "a negative size": (
+        lambda: jaxconv.output_shape((-1, 2, 5), (1, 2, 3)),
+        "input_shape must be a shape, a sequence of ints of at least 0",
+    ),
+    "padding of a transposed one": (
+        lambda: jaxconv.output_shape((1, 2, 5), (1, 2, 3), output_padding=1),
+        "output_padding is for a transposed convolution",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_kinds_get_one_sentence(case):
+    call, words = WRONG[case]
+    with pytest.raises((TypeError, ValueError), match=rf"^\w+: .*{words}.*\.$") as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("given", "wide"), [("int8", "int32"), ("uint8", "int32")])
+def test_wider_sums_of_integers(given, wide):
+    x, w = jnp.full((1, 2, 9), 100, given), jnp.full((1, 2, 3), 100, given)
+    y = jaxconv.conv1d(x, w, preferred_element_type=wide)
+    assert y.dtype == wide and (y == 60000).all()
+    assert jaxconv.conv1d(x, w, preferred_element_type="float32").dtype == "float32"
 
 
 @pytest.mark.parametrize(
