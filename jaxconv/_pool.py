@@ -315,7 +315,7 @@ def _windows(
     args.at_least(function, "dilation", dilations, 1, f"dilation {positive}")
     args.at_least(function, "padding", pads, 0, "pad must be non-negative")
     reach = [dilated(k, d) for k, d in zip(kernel, dilations, strict=True)]
-    if any(p > r // 2 for p, r in zip(pads, reach, strict=True)):
+    if not one and any(p > r // 2 for p, r in zip(pads, reach, strict=True)):
         raise fail(
             ValueError,
             function,
@@ -323,8 +323,10 @@ def _windows(
             f"padding={pads}, kernel_size={kernel} and dilation={dilations}",
             "Pad less, or pad the input first with jnp.pad",
         )
-    if not one and any(p > k // 2 for p, k in zip(pads, kernel, strict=True)):
+    if any(p > k // 2 for p, k in zip(pads, kernel, strict=True)):
         rule = "pad should be smaller than or equal to half of kernel size"
+        if one:
+            rule = "padding should be at most half of kernel size"
         got = f"padding={pads} and kernel_size={kernel}"
         raise fail(ValueError, function, rule, got, "Pad less, or pad the input with jnp.pad")
     size = input.shape[-ndim:]

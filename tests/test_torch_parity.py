@@ -347,6 +347,13 @@ REJECTED = [
         r"non-empty 3D or 4D \(batch mode\) tensor expected for input",
     ),
     ("max_pool2d", (X > 0, 2), {}, "not implemented"),
+    (
+        "max_pool1d",
+        (X[0], 2),
+        {"padding": 2, "dilation": 3},
+        "padding should be at most half of kernel size",
+    ),
+    ("max_pool1d", (X[0], 3), {"padding": 2}, "padding should be at most half of kernel size"),
     ("avg_pool2d", (X, 3), {"padding": 2}, "pad should be at most half of effective kernel size"),
     ("avg_pool2d", (X, 2), {"divisor_override": 0}, "divisor must be not zero"),
     ("avg_pool1d", (X[0], (3, 3)), {}, "kernel_size"),
