@@ -197,15 +197,33 @@ def in_plain_order(x: Any) -> Any:
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
+_PER_PLATFORM: Any = getattr(_mlir, "lower_per_platform", None)
+
+
+def _with_a_list(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+    """JAX's lowering for several platforms, which adds a list to the types of the results.
+
+    Of a primitive whose lowering is not cached, they are a tuple (jax.export for several platforms,
+    JAX 0.10 to 0.12).
+    """
+    if ctx.primitive is lax_conv_p:
+        ctx = ctx.replace(avals_out=list(ctx.avals_out))
+    return _PER_PLATFORM(ctx, *args, **kwargs)
+
+
 def replace_cpu_lowering(rule: Callable[..., Any]) -> None:
     """Make `rule` the CPU lowering of JAX's own convolution."""
     mlir.register_lowering(lax_conv_p, rule, platform="cpu", cacheable=False)
+    if _PER_PLATFORM is not None:
+        _mlir.lower_per_platform = _with_a_list  # type: ignore[attr-defined]
 
 
 def restore_cpu_lowering() -> None:
     """Put JAX's own CPU rule back, the very entry that was there."""
     _CPU[lax_conv_p] = _ORIGINAL
     _mlir._uncacheable_primitives.discard(lax_conv_p)
+    if _PER_PLATFORM is not None:
+        _mlir.lower_per_platform = _PER_PLATFORM  # type: ignore[attr-defined]
 
 
 def partitioned(ctx: Any) -> bool:

@@ -102,6 +102,19 @@ def test_other_platforms_keep_their_lowering():
     assert "stablehlo.convolution" in text
 
 
+def test_export_for_several_platforms():
+    """It was an error: JAX adds a list to the tuple that it has of primitives it does not cache."""
+    args = arguments()
+    want = depthwise(*args)
+    before = _compat._mlir.lower_per_platform
+    jaxconv.install()
+    exported = jax.export.export(jax.jit(depthwise), platforms=["cpu", "cuda", "tpu"])(*args)
+    assert "stablehlo.convolution" in exported.mlir_module()
+    np.testing.assert_allclose(exported.call(*args), want, 1e-5, 1e-5)
+    jaxconv.uninstall()
+    assert _compat._mlir.lower_per_platform is before
+
+
 def test_scipy_signal_under_install():
     from jax.scipy.signal import convolve2d
 

@@ -184,7 +184,8 @@ def supports(form: Form) -> str | None:
     few, most = min(sizes) * form.taps, max(sizes) * form.taps
     allowed = MOST_TERMS if single else MOST_PART_TERMS
     if few < FEWEST_TERMS or most > allowed:
-        return f"takes {FEWEST_TERMS} to {allowed} products at a time, here {few} to {most}"
+        here = few if few == most else f"{few} to {most}"
+        return f"takes {FEWEST_TERMS} to {allowed} products at a time, here {here}"
     return None
 
 
