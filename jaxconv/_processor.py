@@ -36,3 +36,10 @@ def avx2_only() -> bool:
     """
     has = flags()
     return "avx2" in has and "avx512f" not in has
+
+
+@functools.cache
+def early_avx512() -> bool:
+    """Whether it has AVX-512 without bfloat16, as Intel's up to Ice Lake. False where not told."""
+    has = flags()
+    return "avx512f" in has and "avx512_bf16" not in has

@@ -116,6 +116,63 @@ def test_a_finished_example_meets_no_infinite_derivative():
     np.testing.assert_allclose(gradient, [0.5, inner / 6], rtol=1e-6)
 
 
+def root(a):
+    """By Newton's method, as docs/autograd.md has it."""
+
+    def again(y):
+        return jnp.abs(y * y - a) > 1e-5 * a
+
+    return autograd.while_loop(again, lambda y: (y + a / y) / 2, a, max_steps=50)
+
+
+@pytest.mark.parametrize("under", [lambda f: f, jax.jit])
+def test_an_example_without_a_step_meets_no_infinite_derivative(under):
+    """Where it stands, the body's derivative is infinite, for what it closes over too: was NaN."""
+    a = jnp.array([0.0, 4.0, 9.0])
+    want = [1.0, 0.25, 1 / 6]
+    for derivative in (jax.grad, jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(under(jax.vmap(derivative(root)))(a), want, 1e-4)
+    got = under(jax.grad(lambda a: jax.vmap(root)(a).sum()))(a)
+    np.testing.assert_allclose(got, want, 1e-4)
+    grid = jnp.stack([a, jnp.zeros(3), a[::-1]])
+    got = under(jax.vmap(jax.vmap(jax.grad(root))))(grid)
+    np.testing.assert_allclose(got, [want, [1.0] * 3, want[::-1]], 1e-4)
+    second = under(jax.vmap(jax.grad(jax.grad(root))))(a[1:])
+    np.testing.assert_allclose(second, -1 / 4 / a[1:] ** 1.5, 1e-3)
+
+    def shared(a, y):
+        return autograd.while_loop(
+            lambda y: y > 0.0, lambda y: y - a / jnp.sqrt(y), y, max_steps=50
+        )
+
+    starts = jnp.array([0.0, 3.0])
+    got = under(jax.vmap(jax.grad(shared), (None, 0)))(1.0, starts)
+    np.testing.assert_allclose(got, [0.0, jax.grad(shared)(1.0, 3.0)], 1e-4)
+
+    def closes_over(a, y):
+        return autograd.while_loop(lambda y: y < 3 * a, lambda y: y + jnp.sqrt(a), y, max_steps=50)
+
+    a = jnp.array([0.0, 1.0, 4.0])
+    got = under(jax.vmap(jax.grad(closes_over), (0, None)))(a, 0.5)
+    np.testing.assert_allclose(got, [0.0, 3 / 2, 6 / 4], 1e-5)
+
+
+def test_what_examples_share_stays_shared():
+    """A weight that all examples use is not copied for each."""
+    weight = jnp.eye(64)
+
+    def loss(w, x):
+        def one(x):
+            return autograd.while_loop(
+                lambda y: jnp.sum(y) < 10, lambda y: w @ y + 1, x, max_steps=5
+            )
+
+        return jax.vmap(one)(x).sum()
+
+    program = str(jax.make_jaxpr(jax.grad(loss))(weight, jnp.ones((7, 64))))
+    assert "7,64" in program and "7,64,64" not in program
+
+
 def test_inside_scan_and_of_itself():
     def step(c, t):
         return looped(1.1, c, 2, 4) * t, None
@@ -272,6 +329,16 @@ def test_max_steps_reached_inside_jit():
 def test_refused(cond, body, init, max_steps, error, message):
     with pytest.raises(error, match=f"^while_loop: .*{message}"):
         autograd.while_loop(cond, body, init, max_steps=max_steps)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_python_number_takes_a_narrower_dtype_too(dtype):
+    def body(y):
+        return y * jnp.asarray(1.5, dtype)
+
+    want = lax.while_loop(lambda y: y < 10, body, 1.0)
+    got = autograd.while_loop(lambda y: y < 10, body, 1.0, max_steps=20)
+    assert got == want and jnp.result_type(got) == jnp.result_type(want) == dtype
 
 
 def test_a_python_number_takes_the_bodys_dtype():

@@ -433,6 +433,26 @@ def test_no_grad_keeps_values():
         autograd.no_grad(X)
 
 
+@jax.custom_vjp
+def looks_back(x):
+    return x * 2
+
+
+looks_back.defvjp(lambda x: (x * 2, None), lambda _, dy: (np.asarray(dy) * 2,))
+
+
+def test_a_backward_pass_that_looks_at_values_says_so():
+    assert jax.grad(looks_back)(1.0) == 2
+    with pytest.raises(
+        NotImplementedError, match=r"grad: the backward pass is traced .* jax\.grad"
+    ):
+        autograd.grad(looks_back)(1.0)
+
+
+def test_auxiliary_data_may_come_in_a_list():
+    assert autograd.grad(lambda x: [x * x, 3], has_aux=True)(2.0) == (4, 3)
+
+
 def test_no_grad_stops_both_modes_to_any_order():
     square = autograd.no_grad(lambda x: x * x)
 

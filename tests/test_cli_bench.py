@@ -263,6 +263,8 @@ def test_list_prints_the_rows(capsys):
         (["--json", "/nowhere/a.json"], "the folder of --json must exist; got /nowhere/a.json"),
         (["--rounds", "0"], "--rounds"),
         (["--layout", "middle"], "middle"),
+        (["--torch-python", "/nowhere/python"], "a Python with PyTorch; got /nowhere/python"),
+        (["--torch-python", "/bin/true"], "a Python with PyTorch; got /bin/true"),
     ],
 )
 def test_mistakes_end_with_one_sentence_and_code_2(options, message, capsys):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -11,10 +12,38 @@ from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import options, view_of
 from jaxconv._cost import estimate, features, generation, row
 from jaxconv._methods import METHODS
+from jaxconv.cli.app import main
 from jaxconv.cli.calibrate import command
 from jaxconv.cli.calibrate.command import modules
 from jaxconv.cli.calibrate.fit import beginnings, factors, fit
 from jaxconv.cli.calibrate.sample import convolutions
+from jaxconv.cli.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kind", "nonsense"], "--kind must be one of .*dense.*; got nonsense"),
+        (["--only", "nonsense"], "--only must be one of .*taps.*; got nonsense"),
+        (["--changed", "nonsense"], "--changed knows no method nonsense"),
+        (["--changed", "taps"], "--changed needs --blend; got taps"),
+        (["--data", "/nowhere/x"], "the folder of --data must exist; got /nowhere/x"),
+        (["--output", __file__], "--output must name a folder; got the file"),
+    ],
+)
+def test_mistakes_end_with_one_sentence_and_code_2(options, message, capsys):
+    """A kind that is none was looked for without end."""
+    assert main(["calibrate", "--seconds", "1", *options]) == 2
+    assert re.match(rf"jaxconv calibrate: .*{message}.*\.\n$", capsys.readouterr().err)
+
+
+def test_a_damaged_line_of_data_is_named(tmp_path):
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"jax": "0.10"}\n')
+    assert command.read(file) == [{"jax": "0.10"}]
+    file.write_text('{"jax": "0.10"}\n{"jax": "0.\n')
+    with pytest.raises(UserError, match=r"data\.jsonl, whose line 2 is damaged\. Delete it\."):
+        command.read(file)
 
 
 def records(version, times):

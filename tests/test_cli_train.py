@@ -214,6 +214,7 @@ def test_files_that_are_no_archive_are_told(tmp_path, small):
         (("--batch-size", "-4"), "--batch-size"),
         (("--batch-size", "4001"), "must not exceed the training digits; got 4001 for 4000"),
         (("--epochs", "0"), "--epochs"),
+        (("--seed", "99999999999999999999"), "--seed"),
         (("--model", "rnn"), "rnn"),
         (("--epoch", "3"), "No such option"),
     ],

@@ -862,6 +862,22 @@ def test_the_fastest_is_told_where_the_margin_decides(monkeypatch):
     assert why == "estimated 3 ms (onednn 4, winograd4 2), by its margin"
 
 
+@pytest.mark.parametrize(
+    ("flags", "early"),
+    [("avx2 avx512f", True), ("avx2 avx512f avx512_bf16", False), ("avx2", False), ("", False)],
+)
+def test_lines_with_a_stride_take_longer_on_early_avx512(flags, early, monkeypatch):
+    """On an Intel Xeon, where the estimates of an AMD EPYC chose weight_lines for them."""
+    monkeypatch.setattr(_processor, "flags", lambda: set(flags.split()))
+    monkeypatch.setattr(_processor, "early_avx512", _processor.early_avx512.__wrapped__)
+    sizes = (2, 1, 512, 512, (1599,), (3,), (2,), ((0, 0),), (1,), (1,))
+    strided = form_of("weight", "last", *sizes)
+    dense = dataclasses.replace(strided, strides=(1,))
+    method = METHODS["weight_lines"]
+    assert (method.besides(strided) > 0) == early
+    assert method.besides(dense) == 0
+
+
 def test_estimates_are_told_without_their_margin(monkeypatch):
     x, w = jnp.ones((2, 14, 14, 64)), jnp.ones((1, 1, 64, 64))
     dimensions = ("NHWC", "HWIO", "NHWC")

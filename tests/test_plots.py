@@ -156,6 +156,31 @@ def test_what_it_cannot_draw(fun, args, options, message):
         fun(*args, **options)
 
 
+def test_phases_of_one_window():
+    """It looked for a second one: an IndexError."""
+    for x, kernel in (([1, 2], [1, -1]), ([1], [1])):
+        with pytest.raises(ValueError, match=r"phases: x must be long enough for two windows"):
+            plots.phases(x, kernel, stride=1)
+    texts = {text.get_text() for text in plots.phases([1, 2, 3], [2], stride=3).axes[0].texts}
+    assert "y[1] = 0" in texts or "y[4] = 0" in texts
+
+
+def test_a_field_with_holes():
+    title = plots.receptive_field(np.array([3]), dilations=np.array([2])).axes[0].get_title()
+    assert title == "one unit of layer 1 sees 3 of 5 samples"
+
+
+@pytest.mark.parametrize(("taps", "often"), [(1, "once"), (2, "twice"), (4, "4 times")])
+def test_how_often_the_signal_is_shifted(taps, often):
+    figure = plots.shifted_slices(np.arange(6.0), np.ones(taps))
+    assert f"x, {often}" in {text.get_text() for text in figure.axes[0].texts}
+
+
+def test_flow_chart_of_a_complex_constant():
+    graph = autograd.graph(lambda x: x * (1 + 2j))(np.ones(2, np.complex64))
+    assert plots.flow_chart(graph).axes
+
+
 def test_flow_chart_of_a_large_graph_is_refused():
     def deep(x):
         for _ in range(200):

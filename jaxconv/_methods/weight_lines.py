@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv import _processor
 from jaxconv._form import (
     Form,
     channels_last,
@@ -50,6 +51,8 @@ MOST_COLUMNS = 16
 # Multiply-adds, and bytes of a block's result, a second; seconds of a block, and of a call; two
 # AVX-512 cores.
 RATE, BANDWIDTH, STEP, CALL = 80e9, 100e9, 1.5e-5, 5e-5
+# How much of its cost a line with a stride takes beyond its estimate on an early AVX-512 processor.
+STRIDED_LINE = 0.5
 
 
 def turns(form: Form) -> bool:
@@ -179,6 +182,15 @@ def cost(form: Form) -> float:
     return form.macs / RATE + blocks * (STEP + added) + CALL
 
 
+def strided_line(form: Form) -> float:
+    """Seconds beyond the estimate, an AMD EPYC's, of a strided line on an early AVX-512 processor.
+
+    As measured on an Intel Xeon (docs/engine.md).
+    """
+    slow = form.ndim == 1 and form.strides[0] > 1 and _processor.early_avx512()
+    return STRIDED_LINE * cost(form) if slow else 0.0
+
+
 METHOD = Method(
     "weight_lines",
     "weight gradient: a convolution along lines of pixels and channels",
@@ -186,4 +198,5 @@ METHOD = Method(
     None,
     weight,
     cost,
+    besides=strided_line,
 )

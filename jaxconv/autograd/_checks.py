@@ -20,7 +20,13 @@ def checked(rule: T) -> T:
 
     @functools.wraps(cast(Any, rule), updated=())
     def door(*args, **kwargs):
-        given = signature.bind(*args, **kwargs)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = ", ".join(signature.parameters)
+            asked = f"takes {names}, arrays"
+            remedy = "Give these"
+            raise fail(TypeError, door.__name__, asked, f"a call with {error}", remedy) from None
         _check(door.__name__, given.arguments)
         return cast(Any, rule)(*given.args)
 

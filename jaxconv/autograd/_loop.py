@@ -28,11 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
 
 from jaxconv import _compat
 from jaxconv._errors import fail
+from jaxconv.autograd._examples import any_example, live
 from jaxconv.autograd._names import differentiable, is_array, kind, leaf_names, thing
 
 T = TypeVar("T")
@@ -101,7 +100,7 @@ def while_loop(
     loop, consts, init = _trace(cond_fun, body_fun, init_val, max_steps)
     leaves, ended = _while_loop(loop, consts, init)
     # One answer for all examples of a vmap; without jit around, it is known here.
-    known = _known(_any_p.bind(~ended))
+    known = _known(any_example(~ended))
     if known is None:
         leaves = [_nan_unless(ended, x) for x in leaves]
     elif known:
@@ -177,7 +176,7 @@ def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[
         inside = one_step if level == 1 else iterate(level - 1)
 
         def iteration(state, _):
-            go = _any_p.bind(state[1])
+            go = any_example(state[1])
             return lax.cond(go, inside, lambda state: state, state), None
 
         # The lowest level keeps what its steps save: its values are about to be used.
@@ -187,12 +186,10 @@ def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[
 
     def one_step(state):
         step, goes, leaves = state
-        # Under vmap an example that is done stands still while others go on. The body sees its
-        # first value meanwhile, one it has seen before: at the final one its derivative may be
-        # infinite, and infinity times no gradient would be NaN.
-        still = lax.stop_gradient(init)
-        inputs = [_where(goes, x, first) for x, first in zip(leaves, still, strict=True)]
-        after = loop.body(consts, inputs)
+        # Under vmap an example that is done stands still while others go on. The body sees what
+        # one of them has: at its own value the derivative may be infinite.
+        seen, inputs = ([live(x, goes) for x in xs] for xs in (consts, leaves))
+        after = loop.body(seen, inputs)
         leaves = [_where(goes, new, old) for new, old in zip(after, leaves, strict=True)]
         step = step + 1
         return step, goes & (step < loop.max_steps) & loop.cond(consts, leaves), leaves
@@ -220,21 +217,6 @@ def _root(n: int, degree: int) -> int:
 
 def _where(condition, x, y):
     return lax.select(jnp.broadcast_to(condition, jnp.shape(x)), x, y)
-
-
-# Whether any example wants another step, one answer for the whole batch. Outside vmap it is the
-# identity. A predicate that is batched would make `lax.cond` compute both of its branches.
-_any_p = Primitive("any_example")
-_any_p.def_impl(lambda x: x)
-_any_p.def_abstract_eval(lambda x: x)
-mlir.register_lowering(_any_p, lambda ctx, x: [x])
-
-
-def _any_batch(args, dims):
-    return _any_p.bind(jnp.any(args[0], axis=dims[0])), None
-
-
-batching.primitive_batchers[_any_p] = _any_batch
 
 
 # --- the end ----------------------------------------------------------------------------------
@@ -315,9 +297,7 @@ def _trace(
     # As in lax: a Python number takes the dtype the body gives it.
     promoted = [
         x.astype(y.dtype)
-        if jax.typeof(x).weak_type
-        and x.dtype != y.dtype
-        and jnp.promote_types(x.dtype, y.dtype) == y.dtype
+        if jax.typeof(x).weak_type and x.dtype != y.dtype and jnp.result_type(x, y.dtype) == y.dtype
         else x
         for x, y in zip(init, new, strict=True)
     ]

@@ -109,6 +109,7 @@ def max(x: jax.Array) -> jax.Array:
 
     Where several entries tie, each gets the full gradient, since each is compared with the
     maximum. `jnp.max` shares the gradient out among them, `torch.max(x, dim)` gives it to one.
+    Where an entry is NaN, so is y, and no entry equals it.
 
     Args:
       x: float, any shape with at least one entry.

@@ -201,6 +201,7 @@ def _strict(
             return result
 
         values = [args[i] for i in marked]
+        output = None
         try:
             output, pull, *aux = jax.vjp(of_marked, *values, has_aux=has_aux)
             one = jnp.ones_like(output)
@@ -209,6 +210,16 @@ def _strict(
             if "Reverse-mode differentiation does not work for lax.while_loop" not in str(error):
                 raise
             raise _no_reverse_mode(name, leaves, of_marked, values, has_aux) from error
+        except jax.errors.JAXTypeError as error:
+            if output is None:
+                raise
+            raise fail(
+                NotImplementedError,
+                name,
+                "the backward pass is traced to see what it reaches, and must not look at values",
+                f"a custom rule that does ({str(error).splitlines()[0].rstrip('.')})",
+                "Write the rule with jax.numpy, or use jax.grad",
+            ) from error
         reached = depends(backward, [True])
         lost = [
             i
@@ -319,8 +330,8 @@ def _check_input(name: str, path: str, leaf: Any, holomorphic: bool, allow_int: 
 
 
 def _check_pair(name: str, result: Any) -> None:
-    if not isinstance(result, tuple) or len(result) != 2:
-        got = f"{len(result)} results" if isinstance(result, tuple) else "no tuple"
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        got = f"{len(result)} results" if isinstance(result, tuple | list) else "no tuple"
         raise fail(
             TypeError,
             name,

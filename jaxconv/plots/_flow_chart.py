@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
@@ -117,6 +118,6 @@ def _texts(node: Node) -> tuple[str, str]:
     if node.inputs:
         return node.name, shape
     if node.value is not None and not node.shape:
-        text = number(float(node.value))
+        text = number(float(node.value)) if np.isrealobj(node.value) else str(node.value)
         return (node.label, text) if node.label else (text, "constant")
     return node.label or "constant", shape

@@ -79,8 +79,8 @@ def shifted_slices(x: Any, kernel: Any, *, theme: ThemeName = "light") -> Figure
     _row(axes, right, 0, y, _scale(y))
     outline(axes, right, 0, out, 1, colours.green)
     axes.text(right - 0.6, 0.5, "y", ha="center", va="center", style="italic", fontsize=12)
-    for at, label in ((0, "x, three times"), (len(x) + 1.5, "w"), (right, "added up")):
-        label = label.replace("three", {1: "once", 2: "two", 3: "three"}.get(k, str(k)))
+    often = {1: "once", 2: "twice", 3: "three times"}.get(k, f"{k} times")
+    for at, label in ((0, f"x, {often}"), (len(x) + 1.5, "w"), (right, "added up")):
         axes.text(at, top - 0.25, label, color=colours.muted, va="bottom")
     blank(axes, (-0.3, right + out + 0.3), (-0.3, top + 0.6))
     return fig
@@ -195,7 +195,7 @@ def phases(x: Any, kernel: Any, *, stride: int = 2, theme: ThemeName = "light") 
       A matplotlib `Figure`: two neighbouring outputs, of different phases.
 
     Raises:
-      ValueError: x or kernel is not a vector, k > n, or stride is below 1.
+      ValueError: x or kernel is not a vector, k > n, stride is below 1, or there is but one window.
 
     Example:
       >>> from jaxconv import plots
@@ -208,6 +208,11 @@ def phases(x: Any, kernel: Any, *, stride: int = 2, theme: ThemeName = "light") 
     colours = current()
     k = len(kernel)
     spread = np.zeros((len(x) - 1) * stride + 1)
+    if len(spread) <= k:
+        raise ValueError(
+            "phases: x must be long enough for two windows, (n - 1) stride + 1 > k; got "
+            f"n={len(x)}, stride={stride} and k={k}. Give a longer x."
+        )
     spread[::stride] = x
     turned = kernel[::-1]
     # An output in the middle of the signal and the next one: the window begins at `first`.
@@ -233,7 +238,9 @@ def phases(x: Any, kernel: Any, *, stride: int = 2, theme: ThemeName = "light") 
                     "\u00b7".join(f"({number(f)})" if f < 0 else number(f) for f in factors)
                 )
         at = start + k - 1
-        axes.text(len(spread) + 0.7, level + 1.25, f"y[{at}] = {' + '.join(terms)}", va="center")
+        axes.text(
+            len(spread) + 0.7, level + 1.25, f"y[{at}] = {' + '.join(terms) or 0}", va="center"
+        )
         axes.text(
             len(spread) + 0.7, level + 0.5, f"= {number(float(y[at]))}, phase {at % stride}",
             va="center", color=colours.green, weight="bold",

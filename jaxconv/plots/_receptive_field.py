@@ -20,7 +20,8 @@ def receptive_field(
 ) -> Figure:
     """Draws stacked layers, one unit on top, and every unit it depends on.
 
-    The field grows by (k - 1) d times the strides of the layers below, for each layer.
+    The field grows by (k - 1) d times the strides of the layers below, for each layer. It may have
+    holes.
 
     Args:
       kernel_sizes: one a layer, from the input up.
@@ -39,8 +40,9 @@ def receptive_field(
       >>> plots.receptive_field([3, 3]).axes[0].get_title()
       'one unit of layer 2 sees 5 samples'
     """
-    strides = strides or [1] * len(kernel_sizes)
-    dilations = dilations or [1] * len(kernel_sizes)
+    kernel_sizes = list(kernel_sizes)
+    strides = [1] * len(kernel_sizes) if strides is None else list(strides)
+    dilations = [1] * len(kernel_sizes) if dilations is None else list(dilations)
     if not len(kernel_sizes) == len(strides) == len(dilations) > 0:
         raise ValueError(
             "receptive_field: kernel_sizes, strides and dilations must have one entry a layer; "
@@ -49,7 +51,7 @@ def receptive_field(
     if min(*kernel_sizes, *strides, *dilations) < 1:
         raise ValueError(
             "receptive_field: every entry must be at least 1; got "
-            f"{list(kernel_sizes)}, {list(strides)} and {list(dilations)}."
+            f"{kernel_sizes}, {strides} and {dilations}."
         )
     layers = list(zip(kernel_sizes, strides, dilations, strict=True))
     # units[l]: the indices in layer l (0 is the input) that the one unit on top depends on.
@@ -63,6 +65,8 @@ def receptive_field(
         start, pitch = places[-1]
         places.append((start + pitch * (k - 1) * d / 2, pitch * s))
     field = max(units[0]) - min(units[0]) + 1
+    used = len(units[0])
+    of_all = f"{used} of " if used < field else ""
 
     theme_now = current()
     fig = figure(max(6.0, 0.42 * (field + 6)), 1.3 + 1.05 * len(layers))
@@ -100,7 +104,7 @@ def receptive_field(
     )  # fmt: skip
     axes.text((field - 1) / 2, -0.62, f"{field} samples", ha="center", va="top")
     axes.set_title(
-        f"one unit of layer {len(layers)} sees {field} samples", loc="center",
+        f"one unit of layer {len(layers)} sees {of_all}{field} samples", loc="center",
         x=((field - 1) / 2 + margin + 6.6) / (field + 2 * margin + 6.6),
     )  # fmt: skip
     axes.set_xlim(-margin - 6.6, field + margin)

@@ -1,6 +1,7 @@
 """The ``bench`` command: options, progress bar, files."""
 
 import json
+import sys
 from contextlib import ExitStack
 from datetime import date
 from enum import StrEnum
@@ -88,7 +89,15 @@ def bench(
     with ExitStack() as stack:
         worker = None
         if torch and (torch_python or torch_available()):
-            worker = stack.enter_context(TorchWorker(torch_python))
+            python = torch_python or sys.executable
+            try:
+                worker = stack.enter_context(TorchWorker(python))
+                worker.about()
+            except (OSError, RuntimeError) as error:
+                raise UserError(
+                    f"bench: --torch-python must be a Python with PyTorch; got {python} ({error}). "
+                    "Name another, or leave PyTorch out with --no-torch."
+                ) from None
         about = machine(worker) | {"date": date.today().isoformat(), "rounds": rounds}
         for line in render.heading(about):
             console.print(line, highlight=False)

@@ -28,7 +28,7 @@ def heading(machine: dict[str, Any]) -> list[str]:
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
         f"Python {machine['python']}, jax {machine['jax']}, jaxlib {machine['jaxlib']}, "
-        f"torch {machine['torch'] or 'not installed'}",
+        f"torch {machine['torch'] or 'not timed'}",
         f"float32 matrix product: {machine['matmul_gflops']:.0f} GFLOP/s "
         "(share: a row's FLOPs over its time, as part of that)",
     ]
@@ -37,7 +37,7 @@ def heading(machine: dict[str, Any]) -> list[str]:
     elif machine["jaxconv"] != "accelerate":
         lines.append(f"jaxconv takes part as jaxconv.{machine['jaxconv']}.")
     if machine["torch"] is None:
-        lines.append("torch is not installed: its column stays empty.")
+        lines.append("torch is not timed (not installed, or --no-torch): its column stays empty.")
     return lines
 
 

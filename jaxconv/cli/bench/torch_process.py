@@ -134,8 +134,11 @@ def main() -> None:
             answer = getattr(server, request.pop("op"))(**request)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+        except BrokenPipeError:  # nobody waits any more
+            os._exit(0)
 
 
 if __name__ == "__main__":

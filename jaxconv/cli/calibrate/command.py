@@ -22,7 +22,8 @@ from jaxconv._cost import AVX2_ENDING, calibration, coefficients_for, estimate, 
 from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, factors, fit
 from jaxconv.cli.calibrate.measure import measure
-from jaxconv.cli.calibrate.sample import Layer, convolutions, training
+from jaxconv.cli.calibrate.sample import KINDS, Layer, convolutions, training
+from jaxconv.cli.errors import UserError, check_writable
 
 # Convolutions whose estimates so far --blend asks for, how many measurements those of a row count
 # as at most, and seconds that no estimate may reach.
@@ -60,7 +61,15 @@ def calibrate(
     unknown = sorted(set(changed or ()) - set(METHODS))
     if unknown or (changed and not blend):
         rule = f"knows no method {unknown[0]}" if unknown else "needs --blend"
-        raise typer.BadParameter(f"calibrate: --changed {rule}; got {' '.join(changed or ())}.")
+        raise UserError(f"calibrate: --changed {rule}; got {' '.join(changed or ())}.")
+    for option, given, known in (("--only", only, METHODS), ("--kind", kind, KINDS)):
+        strange = sorted(set(given or ()) - set(known))
+        if strange:
+            names = ", ".join(sorted(set(known)))
+            raise UserError(f"calibrate: {option} must be one of {names}; got {strange[0]}.")
+    check_writable("calibrate", "--data", data)
+    if output and output.exists() and not output.is_dir():
+        raise UserError(f"calibrate: --output must name a folder; got the file {output}.")
     console = Console()
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -88,9 +97,7 @@ def calibrate(
                 break
     console.print(report(records))
     if output:
-        everything = (
-            [json.loads(line) for line in data.read_text().splitlines()] if data else records
-        )
+        everything = read(data) if data else records
         output.mkdir(parents=True, exist_ok=True)
         void = None
         everything = [r for r in everything if for_avx2(r["jax"]) == for_avx2(calibration())]
@@ -99,6 +106,18 @@ def calibrate(
             void = tuple(changed or ())
         for name, text in modules(everything, void).items():
             (output / name).write_text(text)
+
+
+def read(data: Path) -> list[dict]:
+    """The measurements in a file of JSON lines."""
+    records = []
+    for number, line in enumerate(data.read_text().splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            rule = f"calibrate: --data must hold a measurement a line; got {data}"
+            raise UserError(f"{rule}, whose line {number} is damaged. Delete it.") from None
+    return records
 
 
 def report(records: list[dict]) -> Table:

@@ -30,7 +30,8 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Adam's first learning rate.")] = 0.003,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the parameters and the order of images.")
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Of the parameters and the order of images."),
     ] = 0,
     data: Annotated[
         Path | None,
