@@ -149,11 +149,24 @@ ONES = np.ones
         (plots.sliding, (ONES(5), ONES(3)), {"steps": 0}, "sliding: steps must be at least 1"),
         (plots.sliding_animation, (ONES((1, 5)), ONES(3)), {}, "must have one axis"),
         (plots.sliding, (ONES(5), ONES(3)), {"theme": "red"}, "sliding: theme must be one of"),
+        (plots.sliding, (ONES(5), ONES(3)), {"stride": (1, 2)}, "sliding: expected stride to be"),
     ],
 )
 def test_what_it_cannot_draw(fun, args, options, message):
     with pytest.raises(ValueError, match=message):
         fun(*args, **options)
+
+
+def test_one_number_stands_for_both_dimensions():
+    image, kernel = np.ones((5, 6)), np.ones((3, 3))
+    titles = [
+        plots.padding_2d(image, kernel, stride=stride, padding=padding).axes[1].get_title("left")
+        for stride, padding in ((2, 1), ((2, 2), (1, 1)))
+    ]
+    assert titles[0] == titles[1] == "y: 3 \u00d7 3"
+    assert plots.sliding([1, 2, 3], [1, 1], stride=(1,), padding=(1,)).axes
+    with pytest.raises(TypeError, match="sliding: padding must be an int"):
+        plots.sliding([1, 2, 3], [1, 1], padding="same")
 
 
 def test_phases_of_one_window():

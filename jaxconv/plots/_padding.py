@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxconv._arguments import Ints, ints
 from jaxconv._conv import conv2d
 from jaxconv.plots._style import ThemeName, blank, cell, current, figure, number, outline, themed
-
-Pair = tuple[int, int]
 
 
 @themed
@@ -19,9 +18,9 @@ def padding_2d(
     x: Any,
     kernel: Any,
     *,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
     theme: ThemeName = "light",
 ) -> Figure:
     """Draws an image with its padding, the first and the last window, and the output beside it.
@@ -29,9 +28,9 @@ def padding_2d(
     Args:
       x: (H, W), at most about 10 by 16.
       kernel: (kH, kW).
-      stride: (down, right), in pixels.
-      padding: rows above and below, columns left and right.
-      dilation: (down, right), in pixels.
+      stride: (down, right), in pixels, or one int for both.
+      padding: rows above and below, columns left and right, or one int for all.
+      dilation: (down, right), in pixels, or one int for both.
       theme: "light" or "dark".
 
     Returns:
@@ -53,6 +52,10 @@ def padding_2d(
             f"padding_2d: x and kernel must have two axes; got x {x.shape}, kernel {kernel.shape}. "
             "Draw one channel."
         )
+    stride, padding, dilation = (
+        ints("padding_2d", name, value, 2)
+        for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation))
+    )
     y = np.asarray(
         conv2d(x[None, None], kernel[None, None], stride=stride, padding=padding, dilation=dilation)
     )[0, 0].round(5)
@@ -87,7 +90,7 @@ def padding_2d(
     return fig
 
 
-def _grid(axes: Axes, values: np.ndarray, padding: Pair) -> None:
+def _grid(axes: Axes, values: np.ndarray, padding: tuple[int, ...]) -> None:
     colours = current()
     rows, columns = values.shape
     scale = float(np.abs(values).max()) or 1.0

@@ -9,6 +9,7 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxconv._arguments import Ints, ints
 from jaxconv._conv import conv1d
 from jaxconv.plots._style import ThemeName, blank, cell, current, figure, number, outline, themed
 
@@ -20,7 +21,7 @@ class _Slide:
     """The arrays of one convolution, and how one step of it is drawn."""
 
     def __init__(
-        self, name: str, x: Any, kernel: Any, stride: int, padding: int, dilation: int
+        self, name: str, x: Any, kernel: Any, stride: Ints, padding: Ints, dilation: Ints
     ) -> None:
         x, kernel = np.asarray(x, np.float32), np.asarray(kernel, np.float32)
         if x.ndim != 1 or kernel.ndim != 1:
@@ -28,6 +29,14 @@ class _Slide:
                 f"{name}: x and kernel must have one axis; got x {x.shape}, kernel {kernel.shape}. "
                 "Draw one channel."
             )
+        ((stride,), (padding,), (dilation,)) = (
+            ints(name, argument, value, 1)
+            for argument, value in (
+                ("stride", stride),
+                ("padding", padding),
+                ("dilation", dilation),
+            )
+        )
         y = conv1d(
             x[None, None], kernel[None, None], stride=stride, padding=padding, dilation=dilation
         )
@@ -105,9 +114,9 @@ def sliding(
     x: Any,
     kernel: Any,
     *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
     steps: int = 3,
     theme: ThemeName = "light",
 ) -> Figure:
@@ -149,9 +158,9 @@ def sliding_animation(
     x: Any,
     kernel: Any,
     *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
     interval: int = 700,
     theme: ThemeName = "light",
 ) -> FuncAnimation:

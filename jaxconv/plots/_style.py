@@ -116,7 +116,7 @@ def figure(width: float, height: float) -> Figure:
 
 def number(value: float) -> str:
     """`value` in few letters, with a true minus."""
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    text = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
     return ("0" if text in ("-0", "0") else text).replace("-", "\N{MINUS SIGN}")
 
 
