@@ -34,7 +34,9 @@ def array(function: str, name: str, value: Any) -> Array:
         function,
         f"{name} must be a JAX or NumPy array of numbers",
         f"{name} of type {type(value).__name__}" + (f" of {dtype}" if dtype is not None else ""),
-        f"Convert it first, for example with jnp.asarray({name})",
+        f"Convert it first, for example with jnp.asarray({name})"
+        if dtype is None
+        else "Convert it to a dtype of numbers that JAX has, such as float32",
     )
 
 
@@ -77,14 +79,18 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
 
 def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
     """`value`, a shape, as a tuple of ints."""
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
+    scalar = isinstance(value, str | bytes) or np.ndim(value) != 1
+    if isinstance(value, Sequence | np.ndarray) and not scalar:
         entries = [n if _compat.is_symbol(n) else integer(n) for n in value]
-        if None not in entries and not any(_compat.surely_less(n, 0) for n in entries):
+        if None not in entries:
+            if any(_compat.surely_less(n, 0) for n in entries):
+                rule, got = f"{name} must hold no negative size", f"{name}={value!r}"
+                raise fail(ValueError, function, rule, got, "Give the array's shape")
             return tuple(entries)  # type: ignore[arg-type]
     raise fail(
         TypeError,
         function,
-        f"{name} must be a shape, a sequence of ints of at least 0",
+        f"{name} must be a shape, a sequence of ints",
         f"{name}={value!r}",
         "Give the array's shape",
     )
@@ -104,7 +110,7 @@ def dtype(function: str, name: str, value: Any) -> np.dtype:
     """`value` as a dtype."""
     try:
         return np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         rule, got = f"{name} must be a dtype", f"{name}={value!r}"
         raise fail(TypeError, function, rule, got, "Give one such as jnp.float32") from None
 
@@ -117,9 +123,10 @@ def precision(function: str, value: Any) -> Any:
         raise fail(
             ValueError,
             function,
-            "precision must be None, a jax.lax.Precision, one of its names, or a pair of these",
+            "precision must be one that jax.lax takes: None, a name such as 'highest', a "
+            "jax.lax.Precision or DotAlgorithmPreset, or a pair of these",
             f"precision={value!r}",
-            "Give one such as 'highest'",
+            "Choose one of these",
         ) from None
 
 

@@ -249,15 +249,21 @@ def refusals(spec: ConvSpec, method: str) -> dict[str, str | None]:
     return {kind: refusal(METHODS[method], view_of(spec, kind).form) for kind in kinds(spec)}
 
 
+def reason_of(method: str, reasons: dict[str, str | None]) -> str:
+    """The one to tell of `refusals`: that of the first form that the method has."""
+    kind = next((kind for kind in reasons if METHODS[method].of(kind)), next(iter(reasons)))
+    return reasons[kind] or ""
+
+
 def refused_by_name(spec: ConvSpec, method: str) -> str | None:
-    """Why the method asked for by name cannot compute `spec`, a layer's forward pass, or None."""
+    """Why the method asked for by name cannot compute `spec`, or None."""
     if method in ("auto", "lax"):
         return None
     only = lax_only(spec)
     if only:
         return f"cannot be asked for: {only}"
     reasons = refusals(real_spec(spec), method)
-    return None if None in reasons.values() else reasons.get("forward") or reasons["weight"]
+    return None if None in reasons.values() else reason_of(method, reasons)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -276,7 +282,7 @@ def choose(spec: ConvSpec, method: str = "auto") -> Choice:
         for kind, reason in reasons.items():
             if reason is None:
                 return Choice(method, kind, math.nan, "asked for by name")
-        reason = next(iter(reasons.values())) or ""
+        reason = reason_of(method, reasons)
         why = f"{method} was asked for: {reason}"
         return Choice("lax", "forward", math.nan, why, (), ((method, reason),))
     found, refused = options(real)

@@ -213,16 +213,16 @@ def _with_a_list(ctx: Any, *args: Any, **kwargs: Any) -> Any:
 
 def replace_cpu_lowering(rule: Callable[..., Any]) -> None:
     """Make `rule` the CPU lowering of JAX's own convolution."""
-    mlir.register_lowering(lax_conv_p, rule, platform="cpu", cacheable=False)
     if _PER_PLATFORM is not None:
         _mlir.lower_per_platform = _with_a_list  # type: ignore[attr-defined]
+    mlir.register_lowering(lax_conv_p, rule, platform="cpu", cacheable=False)
 
 
 def restore_cpu_lowering() -> None:
     """Put JAX's own CPU rule back, the very entry that was there."""
     _CPU[lax_conv_p] = _ORIGINAL
     _mlir._uncacheable_primitives.discard(lax_conv_p)
-    if _PER_PLATFORM is not None:
+    if getattr(_mlir, "lower_per_platform", None) is _with_a_list:  # and not another's by now
         _mlir.lower_per_platform = _PER_PLATFORM  # type: ignore[attr-defined]
 
 

@@ -57,9 +57,9 @@ def conv2d(
       groups: number of groups, which divides C_in and C_out; C_in of them is depthwise.
       padding_mode: "zeros", "circular", "reflect" or "replicate", as in `torch.nn.Conv2d`.
       layout: "NCHW" (default) or "NHWC", of input and output alike.
-      method: "auto" (the engine chooses), or a name from `jaxconv.methods`, but for those that
-        compute weight gradients alone. Gradients use the method asked for where it supports them,
-        else lax's.
+      method: "auto" (the engine chooses), or a name from `jaxconv.methods`; those that compute
+        weight gradients alone take a layer only if its window is larger than its result. Gradients
+        use the method asked for where it supports them, else lax's.
       precision: as in `lax.conv_general_dilated`; "highest" rules out Winograd and FFT.
       preferred_element_type: dtype of the result; default that of input. Integers add up in it.
 

@@ -89,9 +89,9 @@ class Explanation(tuple[Convolution, ...]):
             for row in (head, tuple("-" * w for w in widths), *rows)
         ]
         for number, c in enumerate(self, 1):
-            lines += textwrap.wrap(
-                f"{number} refused: {_by_reason(c.refused)}", WIDTH, subsequent_indent="   "
-            )
+            if c.refused:
+                reasons = f"{number} refused: {_by_reason(c.refused)}"
+                lines += textwrap.wrap(reasons, WIDTH, subsequent_indent="   ")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

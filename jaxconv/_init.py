@@ -110,9 +110,10 @@ def _sizes(function: str, c_in: int, c_out: int, kernel_size: Any, ndim: int, gr
 
 
 def _draw(function: str, key: Array, shape: tuple[int, ...], bias: int | None, dtype: Any):
-    dtype = args.dtype(function, "dtype", dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        rule, got = "dtype must be a float dtype", f"dtype={dtype}"
+    # None is JAX's default, and Python's float, as in jax.random.
+    named = np.dtype(np.float32) if dtype is None else args.dtype(function, "dtype", dtype)
+    if not jnp.issubdtype(named, jnp.floating):
+        rule, got = "dtype must be a float dtype", f"dtype={named}"
         raise fail(TypeError, function, rule, got, "Give one such as jnp.float32")
     kind = getattr(key, "dtype", None)
     if kind is None or not (kind == np.uint32 or jnp.issubdtype(kind, jax.dtypes.prng_key)):

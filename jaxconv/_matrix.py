@@ -61,7 +61,7 @@ def conv_matrix(
     weight = args.array(name, "weight", weight)
     ndim = weight.ndim - 2
     one = args.integer(input_shape)
-    spatial = (one,) if one is not None else args.shape(name, "input_shape", input_shape)
+    spatial = args.shape(name, "input_shape", input_shape if one is None else (one,))
     if ndim not in (1, 2, 3) or len(spatial) != ndim:
         raise fail(
             ValueError,

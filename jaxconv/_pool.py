@@ -153,8 +153,8 @@ def avg_pool2d(
 
     Returns:
       (N, C, H_out, W_out) or (C, H_out, W_out), with
-      H_out = floor((H + 2 padding - k) / stride) + 1, or ceil. float16 and bfloat16 add up in
-      float32.
+      H_out = floor((H + 2 padding - k) / stride) + 1, or ceil. Floats of less than 32
+      bits add up in float32, integers in int32.
 
     Raises:
       ValueError: shapes or values that do not fit.

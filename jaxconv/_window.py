@@ -45,7 +45,10 @@ class Window(NamedTuple):
 
 def lowest(dtype: Any) -> Any:
     """What is below or equal to every number of `dtype`."""
-    return -np.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).min
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.iinfo(dtype).min
+    # Some floats of eight bits have no infinity.
+    return -np.inf if np.isneginf(np.float32(np.asarray(-np.inf, dtype))) else jnp.finfo(dtype).min
 
 
 def fitted(x: Array, w: Window, length: int, fill: Any) -> Array:

@@ -1,5 +1,9 @@
 """while_loop: against an unrolled loop and lax.scan; what it computes, keeps and refuses."""
 
+import os
+import subprocess
+import sys
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -171,6 +175,49 @@ def test_what_examples_share_stays_shared():
 
     program = str(jax.make_jaxpr(jax.grad(loss))(weight, jnp.ones((7, 64))))
     assert "7,64" in program and "7,64,64" not in program
+
+
+@pytest.mark.parametrize("examples", [(), (5,)])
+def test_what_does_not_change_is_not_kept_for_each_step(examples):
+    """JAX 0.12 keeps a constant of the loop once; what is made of it at each step, it kept."""
+
+    def loss(w, x):
+        def one(w, x):
+            return autograd.while_loop(
+                lambda y: jnp.sum(y) < 10, lambda y: jnp.tanh(w @ y) + 1, x, max_steps=32
+            )
+
+        return (jax.vmap(one) if examples else one)(w, x).sum()
+
+    w, x = jnp.ones((*examples, 96, 96)), jnp.ones((*examples, 96))
+    program = jax.jit(jax.grad(loss)).lower(w, x).compile()
+    entries = program.memory_analysis().temp_size_in_bytes / 4
+    if jax.__version_info__ >= (0, 12):
+        assert entries < 16 * w.size
+    assert entries < 40 * w.size
+
+
+MESH = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, PartitionSpec as P
+from jaxconv import autograd
+
+def root(a):
+    return autograd.while_loop(
+        lambda y: jnp.abs(y * y - a) > 1e-5 * a, lambda y: (y + a / y) / 2, a, max_steps=50
+    )
+
+mesh = jax.make_mesh((2,), ("i",), axis_types=(AxisType.Explicit,))
+with jax.set_mesh(mesh):
+    a = jax.device_put(jnp.array([0.0, 4.0, 9.0, 16.0]), jax.NamedSharding(mesh, P("i")))
+    got = jax.jit(jax.vmap(jax.grad(root)))(a)
+np.testing.assert_allclose(got, [1, 1 / 4, 1 / 6, 1 / 8], 1e-4)
+"""
+
+
+def test_examples_on_several_devices():
+    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    subprocess.run([sys.executable, "-c", MESH], env=env, check=True)
 
 
 def test_inside_scan_and_of_itself():

@@ -441,8 +441,18 @@ def looks_back(x):
 looks_back.defvjp(lambda x: (x * 2, None), lambda _, dy: (np.asarray(dy) * 2,))
 
 
+@jax.custom_vjp
+def masks(x):
+    return x * 2
+
+
+masks.defvjp(lambda x: (x * 2, None), lambda _, dy: (jnp.sum(dy[dy > 0]) * jnp.ones(2),))
+
+
 def test_a_backward_pass_that_looks_at_values_says_so():
     assert jax.grad(looks_back)(1.0) == 2
+    with pytest.raises(NotImplementedError, match="grad: the backward pass is traced"):
+        autograd.grad(lambda x: masks(x).sum())(jnp.ones(2))
     with pytest.raises(
         NotImplementedError, match=r"grad: the backward pass is traced .* jax\.grad"
     ):

@@ -263,8 +263,9 @@ def test_list_prints_the_rows(capsys):
         (["--json", "/nowhere/a.json"], "the folder of --json must exist; got /nowhere/a.json"),
         (["--rounds", "0"], "--rounds"),
         (["--layout", "middle"], "middle"),
-        (["--torch-python", "/nowhere/python"], "a Python with PyTorch; got /nowhere/python"),
-        (["--torch-python", "/bin/true"], "a Python with PyTorch; got /bin/true"),
+        (["--torch-python", "/nowhere/python"], "one with PyTorch; got /nowhere/python"),
+        (["--torch-python", "/bin/true"], "one with PyTorch; got /bin/true"),
+        (["--torch-python", "/bin/echo"], "one with PyTorch; got /bin/echo"),
     ],
 )
 def test_mistakes_end_with_one_sentence_and_code_2(options, message, capsys):

@@ -42,7 +42,7 @@ def test_a_damaged_line_of_data_is_named(tmp_path):
     file.write_text('{"jax": "0.10"}\n')
     assert command.read(file) == [{"jax": "0.10"}]
     file.write_text('{"jax": "0.10"}\n{"jax": "0.\n')
-    with pytest.raises(UserError, match=r"data\.jsonl, whose line 2 is damaged\. Delete it\."):
+    with pytest.raises(UserError, match=r"data\.jsonl, whose line 2 is damaged\. Delete that"):
         command.read(file)
 
 

@@ -41,7 +41,12 @@ DOORS = {
     "conv_general_dilated": lambda x, w: jaxconv.conv_general_dilated(
         x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC")
     ),
-    "avg_pool2d": lambda x, w: jaxconv.avg_pool2d(jaxconv.conv2d(x, w, layout="NHWC"), 2),
+    "conv3d": lambda x, w: jaxconv.conv3d(x[None], w[:, :, None], layout="NDHWC"),
+    "accelerate": jaxconv.accelerate(
+        lambda x, w: lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC")
+        )
+    ),
 }
 
 
@@ -56,6 +61,15 @@ def test_the_lines_are_the_users_at_every_door(door):
     found = explanation(jax.grad(program, (0, 1)), X, w)
     assert len(found) >= 3
     assert all(c.source.startswith("test_explain.py:") for c in found)
+
+
+def test_nothing_is_refused_where_a_method_is_asked_for():
+    found = explanation(
+        lambda x, w: jaxconv.conv2d(x, w, method="direct"),
+        jnp.ones((1, 2, 5, 5)),
+        jnp.ones((3, 2, 3, 3)),
+    )
+    assert found[0].method == "direct" and "refused" not in str(found)
 
 
 def test_a_method_is_refused_once():

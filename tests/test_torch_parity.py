@@ -476,6 +476,10 @@ WRONG = {
         lambda: jaxconv.init_conv(KEY, 2, 4, 3, ndim=2, dtype=jnp.int32),
         "dtype must be a float dtype; got dtype=int32",
     ),
+    "a dtype that does not parse": (
+        lambda: jaxconv.conv1d(SIGNAL, TAPS, preferred_element_type="(1,"),
+        "preferred_element_type must be a dtype",
+    ),
     "no dtype": (
         lambda: jaxconv.init_conv(KEY, 2, 4, 3, ndim=2, dtype="foo"),
         "dtype must be a dtype; got dtype='foo'",
@@ -499,13 +503,21 @@ WRONG = {
     ),
     "no precision": (
         lambda: jaxconv.conv1d(SIGNAL, TAPS, precision="foo"),
-        "precision must be None, .*; got precision='foo'",
+        "precision must be one that .*; got precision='foo'",
     ),
     "no function to explain": (lambda: jaxconv.explain(3), "fun must be a function; got int"),
     "no function to tune": (lambda: jaxconv.tune(3), "fun must be a function; got int"),
     "a negative size": (
         lambda: jaxconv.output_shape((-1, 2, 5), (1, 2, 3)),
-        "input_shape must be a shape, a sequence of ints of at least 0",
+        "input_shape must hold no negative size; got input_shape=.-1, 2, 5",
+    ),
+    "a size in an array": (
+        lambda: jaxconv.output_shape(np.array(5), (1, 2, 3)),
+        "input_shape must be a shape, a sequence of ints",
+    ),
+    "a negative length": (
+        lambda: jaxconv.conv_matrix(TAPS, -5),
+        "input_shape must hold no negative size",
     ),
     "padding of a transposed one": (
         lambda: jaxconv.output_shape((1, 2, 5), (1, 2, 3), output_padding=1),
@@ -517,9 +529,29 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_kinds_get_one_sentence(case):
     call, words = WRONG[case]
-    with pytest.raises((TypeError, ValueError), match=rf"^\w+: .*{words}.*\.$") as error:
+    (function,) = {name for name in call.__code__.co_names if name in jaxconv.__all__}
+    with pytest.raises((TypeError, ValueError), match=rf"^{function}: .*{words}.*\.$") as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [None, float, "bfloat16", jnp.float32])
+def test_the_dtype_of_first_weights(dtype):
+    want = jax.random.uniform(KEY, (1,), dtype).dtype
+    assert jaxconv.init_conv(KEY, 2, 4, 3, ndim=1, dtype=dtype)["weight"].dtype == want
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float8_e5m2fnuz"])
+def test_pools_of_eight_bit_floats(dtype):
+    """Not all of them have an infinity to pad with: the maximum was NaN."""
+    x = jnp.asarray(-np.arange(1.0, 10).reshape(1, 3, 3)).astype(dtype)
+    for pool in (jaxconv.max_pool2d, jaxconv.avg_pool2d):
+        got, want = (jnp.asarray(pool(a, 3, 1, 1)) for a in (x, x.astype(jnp.float32)))
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got.astype("float32"), want.astype(dtype).astype("float32"))
+    largest = jnp.asarray(jaxconv.max_pool2d(jnp.ones((1, 40, 40), dtype), 40))
+    assert (largest.astype("float32") == 1).all()
 
 
 @pytest.mark.parametrize(("given", "wide"), [("int8", "int32"), ("uint8", "int32")])

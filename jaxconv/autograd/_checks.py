@@ -23,10 +23,9 @@ def checked(rule: T) -> T:
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError as error:
-            names = ", ".join(signature.parameters)
-            asked = f"takes {names}, arrays"
-            remedy = "Give these"
-            raise fail(TypeError, door.__name__, asked, f"a call with {error}", remedy) from None
+            asked = f"the arguments must be {' and '.join(signature.parameters)}"
+            given = f"{len(args) + len(kwargs)} ({error})"
+            raise fail(TypeError, door.__name__, asked, given, "Give these alone") from None
         _check(door.__name__, given.arguments)
         return cast(Any, rule)(*given.args)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import Primitive
@@ -42,7 +43,7 @@ batching.primitive_batchers[_any_p] = _any_batch
 
 
 def live(x: Array, goes: Array) -> Array:
-    """x where the example goes on, else that of one that does; no gradient reaches the others.
+    """x where the example goes, else that of one that does; no gradient reaches the others.
 
     What all examples share stays shared.
     """
@@ -58,12 +59,20 @@ def _like(goes: Array, x: Array) -> Array:
     return goes.reshape(goes.shape + (1,) * (x.ndim - 1))
 
 
+def _entry(x: Array, index: Array) -> Array:
+    """x[index]; as a sum, since the axis may be split over several devices."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.extended):  # keys
+        return lax.dynamic_index_in_dim(x, index, 0, keepdims=False)
+    x = jnp.where(_like(jnp.arange(x.shape[0]) == index, x), x, jnp.zeros((), x.dtype))
+    return jnp.any(x, 0) if x.dtype == bool else jnp.sum(x, 0, dtype=x.dtype)
+
+
 def _live_batch(args: Any, dims: Any) -> Any:
     (x, goes), (dim, at) = args, dims
     if at is None or dim is None:
         return _live_p.bind(x, goes if at is None else jnp.any(goes, axis=at)), dim
     x = jnp.moveaxis(x, dim, 0)
-    one = lax.dynamic_index_in_dim(x, jnp.argmax(goes), 0, keepdims=False)
+    one = _entry(x, jnp.argmax(goes))
     one = _live_p.bind(one, jnp.any(goes))  # of another vmap around, if none of these goes on
     return jnp.where(_like(goes, x), x, one), 0
 

@@ -171,6 +171,12 @@ def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[
     """What `_while_loop` computes, by scans of fixed length whose iterations may be empty."""
     depth = levels(loop.max_steps)
     width = _root(loop.max_steps, depth)
+    first = loop.cond(consts, init)
+    # Under vmap an example that is done stands still while others go on. The body sees its first
+    # value meanwhile, one it has seen before, or one of another example, if it never takes a step:
+    # at any other its derivative may be infinite, and infinity times no gradient would be NaN.
+    seen = [live(x, first) for x in consts]
+    still = [live(x, first) for x in lax.stop_gradient(init)]
 
     def iterate(level):
         inside = one_step if level == 1 else iterate(level - 1)
@@ -186,15 +192,12 @@ def _run_checkpointed(loop: _Loop, consts: list[Any], init: list[Any]) -> tuple[
 
     def one_step(state):
         step, goes, leaves = state
-        # Under vmap an example that is done stands still while others go on. The body sees what
-        # one of them has: at its own value the derivative may be infinite.
-        seen, inputs = ([live(x, goes) for x in xs] for xs in (consts, leaves))
+        inputs = [_where(goes, x, at) for x, at in zip(leaves, still, strict=True)]
         after = loop.body(seen, inputs)
         leaves = [_where(goes, new, old) for new, old in zip(after, leaves, strict=True)]
         step = step + 1
         return step, goes & (step < loop.max_steps) & loop.cond(consts, leaves), leaves
 
-    first = loop.cond(consts, init)
     _, _, leaves = iterate(depth)((jnp.int32(0), first, list(init)))
     return leaves, ~loop.cond(consts, leaves)
 

@@ -30,6 +30,13 @@ from jaxconv.autograd._names import (
 
 # An error tells of so many leaves; `NoGradientError.cuts` has them all.
 TOLD = 8
+# What JAX raises where a function looks at the values of what is traced.
+LOOKS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 class NoGradientError(RuntimeError):
@@ -210,7 +217,7 @@ def _strict(
             if "Reverse-mode differentiation does not work for lax.while_loop" not in str(error):
                 raise
             raise _no_reverse_mode(name, leaves, of_marked, values, has_aux) from error
-        except jax.errors.JAXTypeError as error:
+        except LOOKS as error:
             if output is None:
                 raise
             raise fail(

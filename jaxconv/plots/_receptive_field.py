@@ -40,9 +40,10 @@ def receptive_field(
       >>> plots.receptive_field([3, 3]).axes[0].get_title()
       'one unit of layer 2 sees 5 samples'
     """
-    kernel_sizes = list(kernel_sizes)
-    strides = [1] * len(kernel_sizes) if strides is None else list(strides)
-    dilations = [1] * len(kernel_sizes) if dilations is None else list(dilations)
+    kernel_sizes = list(map(int, kernel_sizes))
+    ones = [1] * len(kernel_sizes)
+    strides = ones if strides is None else list(map(int, strides))
+    dilations = ones if dilations is None else list(map(int, dilations))
     if not len(kernel_sizes) == len(strides) == len(dilations) > 0:
         raise ValueError(
             "receptive_field: kernel_sizes, strides and dilations must have one entry a layer; "

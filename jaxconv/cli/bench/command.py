@@ -94,9 +94,10 @@ def bench(
                 worker = stack.enter_context(TorchWorker(python))
                 worker.about()
             except (OSError, RuntimeError) as error:
+                what = "--torch-python" if torch_python else "this Python, of PyTorch's process,"
                 raise UserError(
-                    f"bench: --torch-python must be a Python with PyTorch; got {python} ({error}). "
-                    "Name another, or leave PyTorch out with --no-torch."
+                    f"bench: {what} must be one with PyTorch; got {python} ({error}). "
+                    "Name another with --torch-python, or leave PyTorch out with --no-torch."
                 ) from None
         about = machine(worker) | {"date": date.today().isoformat(), "rounds": rounds}
         for line in render.heading(about):

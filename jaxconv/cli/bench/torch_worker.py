@@ -65,7 +65,10 @@ class TorchWorker:
             line = ""
         if not line:
             raise RuntimeError(f"the torch process ended (exit code {self.process.poll()})")
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise RuntimeError(f"the torch process said {line.strip()!r}") from None
         if "error" in answer:
             raise RuntimeError(f"torch: {answer['error']}")
         return answer

@@ -116,7 +116,7 @@ def read(data: Path) -> list[dict]:
             records.append(json.loads(line))
         except ValueError:
             rule = f"calibrate: --data must hold a measurement a line; got {data}"
-            raise UserError(f"{rule}, whose line {number} is damaged. Delete it.") from None
+            raise UserError(f"{rule}, whose line {number} is damaged. Delete that line.") from None
     return records
 
 
