@@ -506,7 +506,7 @@ def test_refusals():
     assert channel_blocks.METHOD.supports(dilated) == "takes no dilated input"
     around = ((5, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     few = make((1, 8, 1, 1, *around), "forward", "last")
-    reason = "takes 15 to 121 products at a time, here 9 to 9"
+    reason = "takes 15 to 121 products at a time, here 9"
     assert channel_blocks.METHOD.supports(few) == reason
     for kernel, taken in (((11, 11), True), ((5, 5, 5), False)):  # past 121 there are no vectors
         n = len(kernel)
