@@ -194,8 +194,7 @@ def test_pools(case, ndim):
         same(f"max_pool{ndim}d", (ties,), **kwargs, **({} if ndim == 1 else {"dilation": 1}))
 
 
-@pytest.mark.parametrize("size", [32, 33, 70])
-@pytest.mark.parametrize("stride", [1, 2, 40])
+@pytest.mark.parametrize(("size", "stride"), [(33, 1), (33, 40), (70, 2)])
 def test_pools_of_long_windows(size, stride):
     """The gradient of a mean over more than 32 elements was an error."""
     for pool in ("max_pool", "avg_pool"):
