@@ -50,12 +50,19 @@ def integer(value: Any) -> int | None:
         return None
 
 
+def _is_list(value: Any) -> bool:
+    """Whether `value` is a sequence of entries, and no text."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
     """`value`, one int or one for each of `ndim` dimensions, as a tuple of `ndim` ints."""
     one = integer(value)
     if one is not None:
         return (one,) * ndim
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
+    if _is_list(value):
         entries = [integer(entry) for entry in value]
         if None not in entries and len(entries) in (1, ndim):
             return tuple(entries) * (ndim if len(entries) == 1 else 1)  # type: ignore[return-value]
@@ -79,8 +86,7 @@ def ints(function: str, name: str, value: Any, ndim: int) -> tuple[int, ...]:
 
 def shape(function: str, name: str, value: Any) -> tuple[int, ...]:
     """`value`, a shape, as a tuple of ints."""
-    scalar = isinstance(value, str | bytes) or np.ndim(value) != 1
-    if isinstance(value, Sequence | np.ndarray) and not scalar:
+    if _is_list(value):
         entries = [n if _compat.is_symbol(n) else integer(n) for n in value]
         if None not in entries:
             if any(_compat.surely_less(n, 0) for n in entries):

@@ -206,10 +206,9 @@ def best_for(form: Form) -> tuple[Method, float]:
 
 def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
     """Every `Option` that can compute `spec`, the one to take first, and the refused."""
-    natural, *others = kinds(spec)
     found: dict[str, Option] = {}
-    refused: dict[str, str] = {}
-    for kind in (natural, *others):
+    reasons: dict[str, dict[str, str | None]] = {}
+    for kind in kinds(spec):
         taken, not_taken = candidates(view_of(spec, kind).form)
         moved = moves(spec, kind) / TRANSPOSE_RATE * slowness()
         for option in taken:
@@ -221,9 +220,9 @@ def options(spec: ConvSpec) -> tuple[list[Option], list[tuple[str, str]]]:
             option = option._replace(compared=compared, seconds=seconds)
             found[name] = min(option, found.get(name, option))
         for name, why in not_taken:
-            if name not in refused or METHODS[name].of(natural) is None:
-                refused[name] = why
-    return sorted(found.values()), [pair for pair in refused.items() if pair[0] not in found]
+            reasons.setdefault(name, {})[kind] = why
+    refused = [(name, reason_of(name, why)) for name, why in reasons.items() if name not in found]
+    return sorted(found.values()), refused
 
 
 def moves(spec: ConvSpec, kind: str) -> int:
@@ -250,7 +249,7 @@ def refusals(spec: ConvSpec, method: str) -> dict[str, str | None]:
 
 
 def reason_of(method: str, reasons: dict[str, str | None]) -> str:
-    """The one to tell of `refusals`: that of the first form that the method has."""
+    """The one to tell of several forms' reasons: that of the first form that the method has."""
     kind = next((kind for kind in reasons if METHODS[method].of(kind)), next(iter(reasons)))
     return reasons[kind] or ""
 

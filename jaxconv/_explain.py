@@ -46,6 +46,11 @@ class Convolution:
         return self.spec.flops / 1e9
 
     @property
+    def place(self) -> str:
+        """Its line, behind what is around it: "scan/file.py:12"."""
+        return "/".join((*self.context, self.source))
+
+    @property
     def method(self) -> str:
         """The name of the method chosen."""
         return self.choice.method
@@ -72,7 +77,7 @@ class Explanation(tuple[Convolution, ...]):
         rows = [
             (
                 str(number),
-                "/".join((*c.context, c.source)),
+                c.place,
                 c.direction,
                 _shape(c.spec.lhs_shape),
                 _shape(c.spec.rhs_shape),

@@ -99,7 +99,7 @@ def conv_general_dilated(
         new = ours(eqn)
         if new is not eqn and method != "auto":
             spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, eqn.params)
-            check_supported("conv_general_dilated", method, spec, given(spec))
+            check_supported("conv_general_dilated", method, spec, in_words(spec))
         return new
 
     return replay(of_lax, rename, lhs, rhs, keep_lines=False)
@@ -110,7 +110,7 @@ def check_method(function: str, method: Any) -> None:
     one_of(function, "method", method, ("auto", *METHODS))
 
 
-def given(spec: ConvSpec) -> dict[str, Any]:
+def in_words(spec: ConvSpec) -> dict[str, Any]:
     """What `spec` was given by, in lax's words."""
     names = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
     groups = ("feature_group_count", "batch_group_count")

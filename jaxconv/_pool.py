@@ -257,11 +257,8 @@ def _divided(x: Array, count: Any) -> Array:
 
 
 def _count(w: Window, size: Any, padding_too: bool) -> Any:
-    """How many elements each window averages over along its axis; PyTorch gives 0 / 1 for none.
-
-    An array of NumPy's, or of JAX's where the size is a symbol (jax.export).
-    """
-    xp = np if isinstance(w.out, int) else jnp
+    """How many elements each window averages over along its axis; PyTorch gives 0 / 1 for none."""
+    xp = w.xp
     start = xp.arange(w.out) * w.stride - w.low
     end = xp.minimum(start + w.size, size + w.low)
     inside = end - start if padding_too else xp.minimum(end, size) - xp.maximum(start, 0)

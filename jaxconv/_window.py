@@ -38,6 +38,11 @@ class Window(NamedTuple):
         return (self.size - 1) * self.dilation + 1
 
     @property
+    def xp(self) -> Any:
+        """NumPy, or JAX's where the number of windows is a symbol (jax.export)."""
+        return np if isinstance(self.out, int) else jnp
+
+    @property
     def span(self) -> int:
         """The length that all windows together cover."""
         return (self.out - 1) * self.stride + self.reach
@@ -120,7 +125,7 @@ def first_maximum(x: Array, w: Window) -> tuple[Array, Array]:
     x = fitted(x, w, w.span, lowest(x.dtype))
     shape = [1] * x.ndim
     shape[w.axis] = w.out
-    xp = np if isinstance(w.out, int) else jnp  # a symbol (jax.export)
+    xp = w.xp
     start = xp.maximum(0, -((xp.arange(w.out) * w.stride - w.low) // w.dilation)).reshape(shape)
     full = (*x.shape[: w.axis], w.out, *x.shape[w.axis + 1 :])
     best = jnp.full(full, lowest(x.dtype), x.dtype)

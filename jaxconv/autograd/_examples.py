@@ -7,6 +7,7 @@ there must not matter: 0 times an infinite derivative would be NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -67,22 +68,22 @@ def _entry(x: Array, index: Array) -> Array:
     return jnp.any(x, 0) if x.dtype == bool else jnp.sum(x, 0, dtype=x.dtype)
 
 
-def _live_batch(args: Any, dims: Any) -> Any:
-    (x, goes), (dim, at) = args, dims
-    if at is None or dim is None:
-        return _live_p.bind(x, goes if at is None else jnp.any(goes, axis=at)), dim
-    x = jnp.moveaxis(x, dim, 0)
-    one = _entry(x, jnp.argmax(goes))
-    one = _live_p.bind(one, jnp.any(goes))  # of another vmap around, if none of these goes on
-    return jnp.where(_like(goes, x), x, one), 0
+def _batch(primitive: Primitive, other: Callable[[Array, Array], Array]) -> Any:
+    """The batching of either: `other(x, goes)` in place of the examples that do not go."""
+
+    def rule(args: Any, dims: Any) -> Any:
+        (x, goes), (dim, at) = args, dims
+        if at is None or dim is None:
+            return primitive.bind(x, goes if at is None else jnp.any(goes, axis=at)), dim
+        x = jnp.moveaxis(x, dim, 0)
+        return jnp.where(_like(goes, x), x, other(x, goes)), 0
+
+    return rule
 
 
-def _masked_batch(args: Any, dims: Any) -> Any:
-    (x, goes), (dim, at) = args, dims
-    if at is None or dim is None:
-        return _masked_p.bind(x, goes if at is None else jnp.any(goes, axis=at)), dim
-    x = jnp.moveaxis(x, dim, 0)
-    return jnp.where(_like(goes, x), x, jnp.zeros((), x.dtype)), 0
+def _one_that_goes(x: Array, goes: Array) -> Array:
+    """The first, or one of another vmap around, if none of these goes."""
+    return _live_p.bind(_entry(x, jnp.argmax(goes)), jnp.any(goes))
 
 
 def _jvp(primitive: Primitive) -> Any:
@@ -104,8 +105,8 @@ def _masked_transpose(cotangent: Any, x: Any, goes: Any) -> Any:
     return [_masked_p.bind(cotangent, goes), None]
 
 
-batching.primitive_batchers[_live_p] = _live_batch
-batching.primitive_batchers[_masked_p] = _masked_batch
+batching.primitive_batchers[_live_p] = _batch(_live_p, _one_that_goes)
+batching.primitive_batchers[_masked_p] = _batch(_masked_p, lambda x, _: jnp.zeros((), x.dtype))
 ad.primitive_jvps[_live_p] = _jvp(_live_p)
 ad.primitive_jvps[_masked_p] = _jvp(_masked_p)
 ad.primitive_transposes[_masked_p] = _masked_transpose

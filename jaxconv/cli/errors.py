@@ -27,6 +27,22 @@ def check_writable(command: str, option: str, path: Path | None) -> None:
         raise UserError(f"{command}: {option} must be writable; got {path}.")
 
 
+def make_folder(command: str, option: str, folder: Path) -> None:
+    """Makes a folder for results, before the work rather than after it.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{command}: {option} must name a folder; got the file {folder}.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{command}: the folder of {option} must be writable; got {error}."
+        ) from None
+
+
 def check_picture(command: str, option: str, path: Path) -> None:
     """Checks before the work that matplotlib can write a picture with this suffix.
 

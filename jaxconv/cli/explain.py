@@ -51,7 +51,7 @@ def explain(
         for number, conv in enumerate(found, 1):
             table.add_row(
                 str(number),
-                *(["/".join((*conv.context, conv.source))] if lines else []),
+                *([conv.place] if lines else []),
                 conv.direction,
                 "x".join(map(str, conv.spec.lhs_shape)),
                 "x".join(map(str, conv.spec.rhs_shape)),

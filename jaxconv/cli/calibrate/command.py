@@ -23,7 +23,7 @@ from jaxconv._methods import METHODS
 from jaxconv.cli.calibrate.fit import Sample, factors, fit
 from jaxconv.cli.calibrate.measure import measure
 from jaxconv.cli.calibrate.sample import KINDS, Layer, convolutions, training
-from jaxconv.cli.errors import UserError, check_writable
+from jaxconv.cli.errors import UserError, check_writable, make_folder
 
 # Convolutions whose estimates so far --blend asks for, how many measurements those of a row count
 # as at most, and seconds that no estimate may reach.
@@ -68,8 +68,8 @@ def calibrate(
             names = ", ".join(sorted(set(known)))
             raise UserError(f"calibrate: {option} must be one of {names}; got {strange[0]}.")
     check_writable("calibrate", "--data", data)
-    if output and output.exists() and not output.is_dir():
-        raise UserError(f"calibrate: --output must name a folder; got the file {output}.")
+    if output:
+        make_folder("calibrate", "--output", output)
     console = Console()
     records, begin = [], time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -98,7 +98,6 @@ def calibrate(
     console.print(report(records))
     if output:
         everything = read(data) if data else records
-        output.mkdir(parents=True, exist_ok=True)
         void = None
         everything = [r for r in everything if for_avx2(r["jax"]) == for_avx2(calibration())]
         if blend:  # with AVX-512 once: what was blended before must not be again

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
-from jaxconv.cli.errors import UserError
+from jaxconv.cli.errors import UserError, make_folder
 
 PREAMBLE = """import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def lecture(
     from jaxconv.cli.lecture.listings import LISTINGS, SECTIONS
 
     if figures is not None:
-        _make(figures)
+        make_folder("lecture", "--figures", figures)
     console = Console(highlight=False)
     console.print(_code(PREAMBLE))
     shown = [listing for listing in LISTINGS if section in (None, listing.section)]
@@ -69,22 +69,6 @@ def show(console: Console, listing: Any) -> bool:
     if not wrong:
         console.print(Text("✓ as in the lecture", style="green"))
     return not wrong
-
-
-def _make(folder: Path) -> None:
-    """Makes the folder of the figures, before the work rather than after it.
-
-    Raises:
-        UserError: If it cannot be made.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"lecture: --figures must name a folder; got the file {folder}.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"lecture: the folder of --figures must be writable; got {error}."
-        ) from None
 
 
 def draw(console: Console, folder: Path) -> None:
