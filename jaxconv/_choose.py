@@ -36,6 +36,10 @@ INEXACT_MACS = 10_000_000
 # Multiply-adds a second of lax where XLA has no library and uses plain loops: a group has a single
 # output, or the window has more positions than the input; the last with groups. Two AVX-512 cores.
 PLAIN_RATE, PLAIN_RATE_OUTGROWN_GROUPS = 2e9, 0.25e9
+# The same of a weight gradient for each example of a batch: lax's, and any method's that takes it
+# for what it is, a convolution in groups with windows as large as images. The rows are of a single
+# gradient, and of kernels that layers have: in groups of several outputs up to 7x7.
+EXAMPLES_RATE, IMAGES_RATE, LAYER_TAPS = 12e9, 0.5e9, 49
 # Bytes a second of a transpose that no method cancels.
 TRANSPOSE_RATE = 1.5e9
 
@@ -144,16 +148,30 @@ def seconds_of(method: Method, form: Form) -> float:
     if seconds is None:  # what is composed is mostly of estimates for this processor already
         seconds = method.cost(form) * (1.0 if method.composed else slowness())
     seconds += method.besides(form)
-    return max(seconds, plain_seconds(form)) if method.name == "lax" else seconds
+    return max(seconds, least_seconds(method, form))
 
 
-def plain_seconds(form: Form) -> float:
-    """What lax takes at least, where XLA uses plain loops; 0 elsewhere."""
-    grouped = form.groups * form.examples > 1
-    macs = form.macs * form.examples * slowness()
+def least_seconds(method: Method, form: Form) -> float:
+    """What `method` takes at least, where its rows are of faster convolutions; 0 elsewhere."""
+    rate = lax_rate(form) if method.name == "lax" else IMAGES_RATE if of_images(form) else 0.0
+    return form.macs * form.examples * slowness() / rate if rate else 0.0
+
+
+def lax_rate(form: Form) -> float:
+    """Multiply-adds a second of lax at most, where it is known to be slow; 0 elsewhere."""
     if form.outgrown:
-        return macs / (PLAIN_RATE_OUTGROWN_GROUPS if grouped else PLAIN_RATE)
-    return macs / PLAIN_RATE if form.groups > 1 and form.out_channels == 1 else 0.0
+        return PLAIN_RATE_OUTGROWN_GROUPS if form.groups * form.examples > 1 else PLAIN_RATE
+    if form.groups > 1 and form.out_channels == 1:
+        return PLAIN_RATE
+    return EXAMPLES_RATE if form.examples > 1 and form.taps > 1 else 0.0
+
+
+def of_images(form: Form) -> bool:
+    """Whether `form`, in forward form, is the weight gradient of each example of a batch."""
+    if form.kind != "forward" or form.groups == 1 or form.out_channels == 1:
+        return False
+    layer = form.in_channels > 1 and form.taps <= LAYER_TAPS
+    return form.taps > math.prod(form.out_spatial) > 1 and not layer
 
 
 def risky(form: Form) -> bool:

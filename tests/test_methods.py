@@ -22,11 +22,13 @@ from jaxconv._choose import (
     best_for,
     candidates,
     choose,
+    lax_rate,
     margin,
-    plain_seconds,
+    of_images,
     refusal,
     risky,
     seconds_of,
+    view_of,
 )
 from jaxconv._cost import category, estimate
 from jaxconv._explain import explanation
@@ -785,7 +787,35 @@ def test_lax_is_known_to_be_slow_for_groups_of_one_output():
     numbers = ((7, 7), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1), (1, 1))
     one, two = (form_of("forward", "first", 1, 160, 16, o, *numbers) for o in (1, 2))
     assert seconds_of(METHODS["lax"], one) >= one.macs / PLAIN_RATE
-    assert plain_seconds(one) > 0 == plain_seconds(two)
+    assert lax_rate(one) == PLAIN_RATE and lax_rate(two) == 0
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(("channels", "size"), [((32, 64), 14), ((1, 32), 28), ((3, 32), 32)])
+def test_gradients_of_examples_are_not_taken_for_layers(channels, size, layout):
+    """lax had been chosen for some, oneDNN for others, at four to ten times the least time."""
+    c, o = channels
+    shape = (32, size, size, c) if layout == "NHWC" else (32, c, size, size)
+    x, w = jax.ShapeDtypeStruct(shape, np.float32), jax.ShapeDtypeStruct((o, c, 5, 5), np.float32)
+
+    def loss(w, x):
+        return (jaxconv.conv2d(x, w, padding=2, layout=layout) ** 2).sum()
+
+    *_, gradient = explanation(jax.vmap(jax.grad(loss), (None, 0)), w, x)
+    assert gradient.direction == "weight gradient"
+    assert of_images(view_of(gradient.spec, "forward").form)
+    assert gradient.method in ("weight_patches", "taps")
+
+
+def test_layers_are_not_taken_for_gradients_of_examples():
+    def taken(groups, c, o, size, kernel, pad):
+        sizes = ((size, size), (kernel, kernel), (1, 1), ((pad, pad),) * 2, (1, 1), (1, 1))
+        return of_images(form_of("forward", "last", 8, groups, c, o, *sizes))
+
+    assert not taken(32, 8, 8, 7, 7, 0)  # a last layer that sees its whole input
+    assert not taken(32, 8, 8, 4, 5, 2)
+    assert not taken(64, 1, 1, 13, 31, 15)
+    assert not taken(1, 64, 64, 14, 14, 2)
 
 
 def test_depthwise_counts_the_copies_that_a_multiplier_needs():

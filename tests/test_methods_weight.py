@@ -241,3 +241,15 @@ def test_costs_by_kind():
     volume = form_of(2, (16, 32, 32), (32, 64), (3,) * 3, (1,) * 3, ((1, 1),) * 3, (1,) * 3, "last")
     assert best_for(pointwise)[0].name != "lax"
     assert best_for(volume)[0].name != "lax"
+
+
+@pytest.mark.parametrize(("spatial", "kernel"), [((100,), (5,)), ((20, 20), (1, 3))])
+def test_patches_are_not_read_through_a_transpose(spatial, kernel):
+    """What is not padded was: a column at a time, once for each tap."""
+    ones, pads = (1,) * len(kernel), ((0, 0),) * len(kernel)
+    form = form_of(64, spatial, (128, 100), kernel, ones, pads, ones, "last")
+    x, y = (jax.ShapeDtypeStruct(s, np.float32) for s in (form.x_shape, form.y_shape))
+    program = jax.jit(lambda x, y: weight_patches.weight(x, y, form)).lower(x, y).compile()
+    computations = program.as_text().split("\n\n")
+    assert any(" concatenate(" in c for c in computations)
+    assert not any(" concatenate(" in c and " transpose(" in c for c in computations)

@@ -16,6 +16,7 @@ document processing", 2006, section 3.2; the order of the copies is our own.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax.numpy as jnp
@@ -60,19 +61,27 @@ def turns(form: Form) -> bool:
     return fewer and may_turn(form) and not in_place(form)
 
 
+def along(x: Array, dim: int, size: int, form: Form) -> Array:
+    """The windows of x (C, N, *S) along one dimension as channels; taps first, in place last."""
+    k, s, d = form.kernel[dim], form.strides[dim], form.dilation[dim]
+    seen = [lax.slice_in_dim(x, j * d, j * d + (size - 1) * s + 1, s, dim + 2) for j in range(k)]
+    if in_place(form):
+        return jnp.stack(seen, 1).reshape(-1, *seen[0].shape[1:])
+    return jnp.concatenate(seen) if k > 1 else seen[0]
+
+
 def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
     """x (C, N, *S) as (K*C, N*P), the taps of the last dimension outermost; in place (C*K, N*P)."""
-    for dim, (size, k) in enumerate(zip(out, form.kernel, strict=True)):
-        s, d = form.strides[dim], form.dilation[dim]
-        seen = [
-            lax.slice_in_dim(x, j * d, j * d + (size - 1) * s + 1, s, dim + 2) for j in range(k)
-        ]
-        # A barrier each: fused into one loop, the copies would not be of contiguous runs.
-        if in_place(form):
-            x = lax.optimization_barrier(jnp.stack(seen, 1))
-            x = x.reshape(-1, *seen[0].shape[1:])
+    # What is not padded comes from a transpose, and would be read through it once for each tap.
+    transposed = form.plain
+    for dim, size in enumerate(out):
+        windows = functools.partial(along, dim=dim, size=size, form=form)
+        if transposed and form.kernel[dim] > 1:
+            x, transposed = _compat.apart(windows, x), False
         else:
-            x = lax.optimization_barrier(jnp.concatenate(seen) if k > 1 else seen[0])
+            x = windows(x)
+        # Fused into one loop, the copies would not be of contiguous runs.
+        x = lax.optimization_barrier(x)
     return x.reshape(x.shape[0], -1)
 
 
