@@ -34,7 +34,6 @@ def same(name, arrays, *args, gradients=True, tolerance=1e-10, **kwargs):
     wide = [a.astype(np.float64) if a.dtype == np.float16 else a for a in arrays]
     tensors = [torch.tensor(a, requires_grad=gradients) for a in wide]
     want = theirs(*tensors, *args, **kwargs)
-    want_array = want.detach().numpy()
     cotangent = draw(*want.shape).astype(str(dtype)[6:]) if gradients else None
 
     def compute(*values):
@@ -47,7 +46,7 @@ def same(name, arrays, *args, gradients=True, tolerance=1e-10, **kwargs):
         # One program; tests of the doors without jit are in test_settings.
         got, grads = jax.jit(compute)(*map(jnp.asarray, arrays))
         assert got.shape == tuple(want.shape) and str(got.dtype) == str(dtype)[6:]
-        np.testing.assert_allclose(got, want_array, tolerance, tolerance)
+        np.testing.assert_allclose(got, want.detach().numpy(), tolerance, tolerance)
         if gradients:
             want.backward(torch.tensor(cotangent, dtype=want.dtype))
         for mine, tensor in zip(grads, tensors):

@@ -73,13 +73,10 @@ def along(x: Array, dim: int, size: int, form: Form) -> Array:
 def unfold(x: Array, out: tuple[int, ...], form: Form) -> Array:
     """x (C, N, *S) as (K*C, N*P), the taps of the last dimension outermost; in place (C*K, N*P)."""
     # What is not padded comes from a transpose, and would be read through it once for each tap.
-    transposed = form.plain
+    first = next(dim for dim, k in enumerate(form.kernel) if k > 1) if form.plain else None
     for dim, size in enumerate(out):
         windows = functools.partial(along, dim=dim, size=size, form=form)
-        if transposed and form.kernel[dim] > 1:
-            x, transposed = _compat.apart(windows, x), False
-        else:
-            x = windows(x)
+        x = _compat.apart(windows, x) if dim == first else windows(x)
         # Fused into one loop, the copies would not be of contiguous runs.
         x = lax.optimization_barrier(x)
     return x.reshape(x.shape[0], -1)
