@@ -7,10 +7,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from jaxconv import _compat
+import jax
+
+from jaxconv import _compat, _lax_pools
 from jaxconv._arguments import callable_fun
+from jaxconv._channels_last import channels_last
 from jaxconv._primitive import as_ours, conv_p
-from jaxconv._rewrite import replay
+from jaxconv._rewrite import replay, rewrite_jaxpr
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +32,12 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
     Put it outermost, around the function that takes the gradient, or inside `jax.grad`, `jax.vmap`
     and the like: both work, and both speed up the gradient too.
 
+    Where JAX computes on a CPU, two more things are done to the program. Convolutions of images
+    channels first, (N, C, *S), and what is computed between them have the images channels last in
+    memory, if by estimate the program is not slower for it (arguments and results stay as they
+    are, and so do convolutions with a method by name). And `lax.reduce_window` with `lax.max`, and
+    its gradient, are computed as `max_pool2d` does.
+
     Args:
       fun: a function of pytrees. Leaves that are arrays are traced; Python numbers, strings and
         other objects reach fun as they are.
@@ -42,7 +51,8 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
     Note:
       As under `jax.jit`, Python control flow in fun cannot depend on the value of an array.
       Convolutions that are not in the traced program are not seen: those behind `pure_callback`,
-      and those of functions exported or compiled before.
+      and those of functions exported or compiled before. Where a window of max pooling has a NaN,
+      the gradient goes to it, as in PyTorch; in lax it may go elsewhere.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxconv
@@ -65,7 +75,7 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
         def call(args: Any, kwargs: Any) -> Any:
             return unchecked(*args, **kwargs)
 
-        return replay(call, _rename, args, kwargs)
+        return replay(call, _rename, args, kwargs, then=_rearranged)
 
     # No __wrapped__: Equinox takes a function that has one for a transformed module and warns.
     functools.update_wrapper(accelerated, fun, updated=())
@@ -78,6 +88,17 @@ def accelerate(fun: Callable[P, R]) -> Callable[P, R]:
 
 
 _auto = as_ours("auto")
+
+
+def _rearranged(program: Any) -> Any:
+    """What is done to a program on a CPU besides its convolutions: where its images lie, and pools.
+
+    They are no part of another processor's program.
+    """
+    if jax.default_backend() != "cpu":
+        return program
+    program = channels_last(program)
+    return _compat.map_jaxpr(program, lambda jaxpr: rewrite_jaxpr(jaxpr, _lax_pools.as_ours))
 
 
 def _rename(eqn):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from jax._src import core as _core
 from jax._src import linear_util as _lu
 from jax._src.interpreters import mlir as _mlir
 from jax._src.interpreters import pxla as _pxla
+from jax._src.named_sharding import UnspecifiedValue
 from jax._src.sharding_impls import ShardingContext, SPMDAxisContext
 from jax.errors import InconclusiveDimensionOperation
 from jax.experimental.layout import Layout, with_layout_constraint
@@ -29,6 +29,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.extend.core.primitives import conv_general_dilated_p as lax_conv_p
+from jax.extend.core.primitives import transpose_p
 from jax.interpreters import ad, batching, mlir
 
 JAX_VERSION: tuple[int, ...] = jax.__version_info__
@@ -96,6 +97,37 @@ def twin_primitive(
     mlir.register_lowering(twin, lower_cpu, platform="cpu")
     _register_remat(twin)
     return twin
+
+
+def transposing_primitive(name: str, lower_cpu: Callable[..., Any]) -> Primitive:
+    """A primitive that does what lax's transpose does, with a CPU lowering of its own."""
+    primitive = Primitive(name)
+
+    def of_lax(x, *, permutation):
+        return jax.lax.transpose(x, permutation)
+
+    def batch(args, dims, *, permutation):
+        (x,), (dim,) = args, dims
+        others = [d for d in range(x.ndim) if d != dim]
+        return primitive.bind(x, permutation=(dim, *(others[d] for d in permutation))), 0
+
+    def transpose(cotangent, _, *, permutation):
+        back = tuple(int(d) for d in np.argsort(permutation))
+        return [primitive.bind(cotangent, permutation=back)]
+
+    compiled = jax.jit(primitive.bind, static_argnames="permutation")
+
+    def run(x, *, permutation):
+        with jax.disable_jit(False):  # or it would call itself
+            return compiled(x, permutation=permutation)
+
+    primitive.def_impl(run)
+    primitive.def_abstract_eval(lambda x, **params: transpose_p.abstract_eval(x, **params)[0])
+    ad.deflinear2(primitive, transpose)
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(of_lax, multiple_results=False))
+    mlir.register_lowering(primitive, lower_cpu, platform="cpu")
+    return primitive
 
 
 def _register_remat(primitive: Primitive) -> None:
@@ -211,19 +243,34 @@ def _with_a_list(ctx: Any, *args: Any, **kwargs: Any) -> Any:
     return _PER_PLATFORM(ctx, *args, **kwargs)
 
 
-def replace_cpu_lowering(rule: Callable[..., Any]) -> None:
-    """Make `rule` the CPU lowering of JAX's own convolution."""
-    if _PER_PLATFORM is not None:
+_replaced: dict[Primitive, Any] = {}
+
+
+def replace_cpu_lowering(primitive: Primitive, rule: Callable[..., Any]) -> None:
+    """Make `rule` the CPU lowering of one of JAX's own primitives."""
+    if primitive is lax_conv_p and _PER_PLATFORM is not None:
         _mlir.lower_per_platform = _with_a_list  # type: ignore[attr-defined]
-    mlir.register_lowering(lax_conv_p, rule, platform="cpu", cacheable=False)
+    _replaced[primitive] = _CPU.get(primitive)
+    mlir.register_lowering(primitive, rule, platform="cpu", cacheable=False)
 
 
-def restore_cpu_lowering() -> None:
-    """Put JAX's own CPU rule back, the very entry that was there."""
-    _CPU[lax_conv_p] = _ORIGINAL
-    _mlir._uncacheable_primitives.discard(lax_conv_p)
+def restore_cpu_lowerings() -> None:
+    """Put JAX's own CPU rules back, the very entries that were there."""
+    for primitive, entry in _replaced.items():
+        if entry is None:
+            del _CPU[primitive]
+        else:
+            _CPU[primitive] = entry
+        _mlir._uncacheable_primitives.discard(primitive)
+    _replaced.clear()
     if getattr(_mlir, "lower_per_platform", None) is _with_a_list:  # and not another's by now
         _mlir.lower_per_platform = _PER_PLATFORM  # type: ignore[attr-defined]
+
+
+def lower_as_before(primitive: Primitive, ctx: Any, *args: Any, **params: Any) -> Any:
+    """JAX's own lowering of a primitive whose CPU lowering was replaced."""
+    entry = _replaced.get(primitive) or _mlir._lowerings[primitive]
+    return entry.rule(ctx, *args, **params)
 
 
 def partitioned(ctx: Any) -> bool:
@@ -281,96 +328,6 @@ def _wrap_compile_options(options: Callable[[Any], dict[str, Any]]) -> None:
         return original(*given.args, **given.kwargs)
 
     _pxla.create_compile_options = create
-
-
-# --- oneDNN: what XLA itself calls under its option xla_cpu_experimental_onednn_custom_call ---
-
-
-def onednn_convolution(
-    x: Any,
-    w: Any,
-    result: tuple[int, ...],
-    *,
-    images: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
-    groups: int,
-) -> Any:
-    """A float32 convolution by oneDNN: of x and w, whose dimensions lie as is said.
-
-    x and w are the input and the kernel, `result` the shape of the result, in the order of x.
-    `images` are the places of batch, feature and each spatial dimension in x and the result,
-    `kernel` those of output feature, input feature and each spatial dimension in w.
-    """
-    n, c, *size = (x.shape[d] for d in images)
-    o, i, *taps = (w.shape[d] for d in kernel)
-    steps = zip(size, taps, strides, padding, dilation, strict=True)
-    out = [(m + lo + hi - (k - 1) * d - 1) // s + 1 for m, k, s, (lo, hi), d in steps]
-    sides = [side for pair in padding for side in pair]
-    if [result[d] for d in images] != [n, o, *out] or c != groups * i or o % groups:
-        raise ValueError(f"onednn: takes shapes that fit; got {x.shape}, {w.shape} and {result}")
-    if min(sides) < 0 or min(*x.shape, *w.shape, *result) < 1:
-        raise ValueError(f"onednn: takes no negative padding and no empty array; got {padding}")
-
-    def numbers(values: Iterable[int]) -> list[str]:
-        return [str(value) for value in values]
-
-    def data() -> dict[str, Any]:
-        batch, feature, *space = numbers(images)
-        return {"data": {"batch_dim": batch, "feature_dim": feature, "spatial_dims": space}}
-
-    outputs, inputs, *space = numbers(kernel)
-    filters = {"input_feature_dim": inputs, "output_feature_dim": outputs, "spatial_dims": space}
-    config = {
-        "dims": str(x.ndim),
-        "feature_groups": str(groups),
-        "input": data(),
-        "kernel": {"filter": {**filters, "shape": numbers(w.shape)}},
-        "output": data(),
-        "window": {
-            "pad_left": numbers(lo for lo, _ in padding),
-            "pad_right": numbers(hi for _, hi in padding),
-            "strides": numbers(strides),
-            "window_dilations": numbers(dilation),
-        },
-    }
-    # Under vmap one example after the other: the places of the dimensions would not hold.
-    return _onednn("convolution", {"onednn_conv_config": config}, result, x, w, "sequential")
-
-
-def onednn_product(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
-    """The float32 product a @ b by oneDNN, of the last two axes, each transposed first if asked.
-
-    Leading axes of size 1 are those of every matrix of the other; a and b have the same rank.
-    """
-    (rows, inner), (other, columns) = a.shape[-2:], b.shape[-2:]
-    if transpose_a:
-        rows, inner = inner, rows
-    if transpose_b:
-        other, columns = columns, other
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    if inner != other or a.ndim != b.ndim or min(*a.shape, *b.shape) < 1:
-        raise ValueError(f"onednn: takes shapes that make a product; got {a.shape} and {b.shape}")
-    config = {"onednn_matmul_config": {"transpose_a": transpose_a, "transpose_b": transpose_b}}
-    return _onednn("matmul", config, (*batch, rows, columns), a, b, "broadcast_all")
-
-
-def _onednn(
-    name: str, config: dict[str, Any], shape: tuple[int, ...], a: Any, b: Any, vmap_method: str
-) -> Any:
-    """The call. What does not fit must be refused before: oneDNN would end the process."""
-    if not a.dtype == b.dtype == np.float32:
-        raise TypeError(f"onednn: takes float32; got {a.dtype} and {b.dtype}")
-    call = jax.ffi.ffi_call(
-        f"__onednn${name}",
-        jax.ShapeDtypeStruct(shape, np.float32),
-        vmap_method=vmap_method,
-        custom_call_api_version=2,
-        legacy_backend_config=json.dumps(config),
-    )
-    return call(a, b)
 
 
 # --- traced programs -------------------------------------------------------------------------
@@ -447,6 +404,18 @@ def canonical_precision(precision: Any) -> Any:
 def is_jaxpr(value: Any) -> bool:
     """Whether `value` is a jaxpr, closed or not."""
     return isinstance(value, Jaxpr | ClosedJaxpr)
+
+
+def is_ordinary_call(eqn: Any) -> bool:
+    """Whether an equation that calls a program asks for no sharding or layout of its operands."""
+    names = ("in_shardings", "out_shardings", "in_layouts", "out_layouts")
+    asked = [value for name in names for value in eqn.params.get(name, ())]
+    return all(value is None or isinstance(value, UnspecifiedValue) for value in asked)
+
+
+def is_unsharded(aval: Any) -> bool:
+    """Whether an array's type says nothing of a mesh."""
+    return aval.sharding.mesh.empty
 
 
 # --- sizes that are symbols (jax.export) ---------------------------------------------------------

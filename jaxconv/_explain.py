@@ -108,8 +108,9 @@ def explain(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """Print and return every convolution of `fun(*args, **kwargs)`, and the method for each.
 
     fun is traced, not run. Convolutions of `jax.lax` are explained as they would be under
-    `accelerate` or `install`; those of this library's functions with the method they ask for. Give
-    it the whole training step to see the gradients' convolutions too.
+    `install`; those of this library's functions with the method they ask for. `accelerate` may have
+    images channels last that fun has channels first: `explain(jaxconv.accelerate(fun), ...)` says
+    what becomes of them. Give it the whole training step to see the gradients' convolutions too.
 
     Args:
       fun: a function of pytrees of arrays.

@@ -7,12 +7,15 @@ import threading
 
 import jax
 
-from jaxconv import _compat
+from jaxconv import _compat, _lax_pools
 from jaxconv._primitive import lower_cpu
 
 _lock = threading.Lock()
 _installed = False
-_rule = functools.partial(lower_cpu, method="auto")
+_RULES = {
+    _compat.lax_conv_p: functools.partial(lower_cpu, method="auto"),
+    **{p: functools.partial(_lax_pools.lower_cpu, primitive=p) for p in _lax_pools.FUNCTIONS},
+}
 
 
 def install() -> str:
@@ -21,7 +24,8 @@ def install() -> str:
     Replaces the CPU lowering of `lax.conv_general_dilated`, so that Flax, Equinox, Haiku, Keras,
     `jax.scipy.signal` and everything else that convolves becomes fast without a change. Programs
     compiled before are forgotten (`jax.clear_caches`), and are compiled anew when they are called.
-    Other platforms are not touched. A second call does nothing. Safe from several threads.
+    Max pooling and its gradient are ours too. Other platforms are not touched. A second call does
+    nothing. Safe from several threads.
 
     Programs with a convolution are also compiled with their temporaries in several heaps, which the
     C library keeps from call to call, if no array is larger than 28 MiB (docs: "The engine",
@@ -45,7 +49,8 @@ def install() -> str:
     with _lock:
         if _installed:
             return "jaxconv: already installed; nothing done."
-        _compat.replace_cpu_lowering(_rule)
+        for primitive, rule in _RULES.items():
+            _compat.replace_cpu_lowering(primitive, rule)
         _installed = True
         jax.clear_caches()
         return (
@@ -64,7 +69,7 @@ def uninstall() -> str:
     with _lock:
         if not _installed:
             return "jaxconv: not installed; nothing done."
-        _compat.restore_cpu_lowering()
+        _compat.restore_cpu_lowerings()
         _installed = False
         jax.clear_caches()
         return "jaxconv: uninstalled; JAX's own CPU lowering is back; compiled programs cleared."

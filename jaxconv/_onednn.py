@@ -2,8 +2,8 @@
 
 jaxlib for Linux on x86-64 is built with oneDNN in it, and XLA has custom calls to it, for a
 convolution and for a matrix product, which it makes itself under an experimental option. Any JAX
-program can make them too, through `jax.ffi` (`_compat` has how). Nobody promises that they stay as
-they are, so one of each is tried first, once in a process, against numbers that are known.
+program can make them too, through `jax.ffi` (`_onednn_calls` has how). Nobody promises that they
+stay as they are, so one of each is tried first, once in a process, against numbers that are known.
 
 Source: onednn_convolution.cc and onednn_matmul.cc in xla/service/cpu, of XLA.
 """
@@ -19,7 +19,7 @@ import threading
 import jax
 import numpy as np
 
-from jaxconv import _compat, _processor
+from jaxconv import _compat, _onednn_calls, _processor
 from jaxconv._environment import asked
 
 # The versions of jaxlib whose calls were looked at, from 0.10.0 to 0.12.0.1, and the first that was
@@ -113,7 +113,7 @@ def _right() -> bool:
     y = np.einsum("kpgc,kcgo->pgo", seen, parts[1])
 
     def convolution(x: jax.Array, w: jax.Array) -> jax.Array:
-        return _compat.onednn_convolution(
+        return _onednn_calls.convolution(
             x,
             w,
             (1, 3, 4),
@@ -126,7 +126,7 @@ def _right() -> bool:
         )
 
     def product(a: jax.Array, b: jax.Array) -> jax.Array:
-        return _compat.onednn_product(a, b, transpose_b=True)
+        return _onednn_calls.product(a, b, transpose_b=True)
 
     try:
         device = jax.local_devices(backend="cpu")[0]

@@ -104,7 +104,13 @@ def trace(fun: Callable[..., Any], *args: Any) -> Traced:
     return Traced(jax.make_jaxpr(flat)(*arrays), arrays, rebuild)
 
 
-def replay(fun: Callable[..., Any], rename: Rename, *args: Any, keep_lines: bool = True) -> Any:
+def replay(
+    fun: Callable[..., Any],
+    rename: Rename,
+    *args: Any,
+    keep_lines: bool = True,
+    then: Callable[[Any], Any] = lambda closed: closed,
+) -> Any:
     """`fun(*args)` traced, rewritten with `rename` and run.
 
     Unless `keep_lines`, what it computes is said to come from where this is called in the user's
@@ -112,7 +118,7 @@ def replay(fun: Callable[..., Any], rename: Rename, *args: Any, keep_lines: bool
     """
     closed, arrays, rebuild = trace(fun, *args)
     rewritten = _compat.map_jaxpr(closed, lambda j: rewrite_jaxpr(j, rename))
-    results = _compat.eval_jaxpr(rewritten, *arrays, keep_lines=keep_lines)
+    results = _compat.eval_jaxpr(then(rewritten), *arrays, keep_lines=keep_lines)
     # The constants of a program are no arrays yet.
     pairs = zip(results, closed.out_avals, strict=True)
     return rebuild([r if isinstance(r, jax.Array) else _compat.as_array(r, a) for r, a in pairs])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv import _tuned
+from jaxconv._accelerate import accelerate
 from jaxconv._arguments import callable_fun
 from jaxconv._choose import Choice, Option, choose
 from jaxconv._explain import explanation
@@ -65,7 +66,8 @@ class Tuning(tuple[Tuned, ...]):
 def tune(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Tuning:
     """Measure the candidates of every convolution in `fun(*args, **kwargs)`, keep the winners.
 
-    fun is traced, not run; each convolution found is timed on random data, its candidates in turn.
+    fun is traced, not run; each convolution found, and each that `accelerate` makes of it, is timed
+    on random data, its candidates in turn.
     The winners are kept on disk for this CPU model, number of threads, JAX and jaxconv version
     (the folder is that of platformdirs, or JAXCONV_CACHE_DIR) and take the place of the estimates
     in every later "auto", in this process and others. JAXCONV_TUNE=off leaves them unused. Compiled
@@ -82,7 +84,9 @@ def tune(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Tuning:
       that was estimated. `print` of it is a table.
     """
     callable_fun("tune", fun, "Give the function itself, and its arguments after it")
-    specs = {c.spec for c in explanation(fun, *args, **kwargs) if c.choice.considered}
+    # What `accelerate` makes of fun may have its images channels last.
+    found_in = [explanation(f, *args, **kwargs) for f in (fun, accelerate(fun))]
+    specs = {c.spec for found in found_in for c in found if c.choice.considered}
     found = []
     for spec in sorted(specs, key=repr):
         result = _measure(spec)

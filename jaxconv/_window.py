@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxconv._compat import apart, surely_less
+
 # Taps are unrolled up to this many; beyond it a loop or a reduce_window keeps programs short.
 UNROLL = 32
 
@@ -63,6 +65,24 @@ def fitted(x: Array, w: Window, length: int, fill: Any) -> Array:
     return lax.pad(x, jnp.asarray(fill, x.dtype), config)
 
 
+def padded(x: Array, windows: Sequence[Window], fill: Any) -> tuple[Array, tuple[Window, ...]]:
+    """x with its padding, and the windows on it, where padding is needed.
+
+    It is made first, by itself: among the slices, XLA would ask for each element of each whether it
+    is padding.
+    """
+    windows = tuple(windows)
+    if all(w.low == 0 and not surely_less(x.shape[w.axis], w.span) for w in windows):
+        return x, windows
+
+    def pad(x: Array) -> Array:
+        for w in windows:
+            x = fitted(x, w, w.span, fill)
+        return x
+
+    return apart(pad, x), tuple(w._replace(low=0) for w in windows)
+
+
 def taps(x: Array, windows: Sequence[Window], fill: Any) -> list[Array]:
     """For each tap, in row-major order, its elements of all windows."""
     parts = [x]
@@ -82,6 +102,7 @@ def taps(x: Array, windows: Sequence[Window], fill: Any) -> list[Array]:
 def maximum(x: Array, windows: tuple[Window, ...]) -> Array:
     """The largest element of each window; NaN if it holds one."""
     if np.prod([w.size for w in windows]) <= UNROLL:
+        x, windows = padded(x, windows, lowest(x.dtype))
         return functools.reduce(jnp.maximum, taps(x, windows, lowest(x.dtype)))
     for w in reversed(windows):
         if w.size <= UNROLL:
@@ -94,11 +115,15 @@ def maximum(x: Array, windows: tuple[Window, ...]) -> Array:
 @maximum.defjvp
 def _(windows, primals, tangents):
     (x,), (dx,) = primals, tangents
-    values = x
+    return maximum(x, windows), at_maximum(dx, x, windows)
+
+
+def at_maximum(dx: Array, x: Array, windows: Sequence[Window]) -> Array:
+    """From each window of dx the element where x has its maximum; linear in dx."""
     for w in reversed(windows):  # the last dimension first: row-major order of ties
-        values, tap = first_maximum(values, w)
+        x, tap = first_maximum(x, w)
         dx = pick(dx, lax.optimization_barrier(tap), w)
-    return maximum(x, windows), dx
+    return dx
 
 
 def places(x: Array, windows: Sequence[Window]) -> Array:

@@ -14,14 +14,25 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module imports only from rows above its own. A package (`_methods`) stands as one module.
 MAP = (
-    ("_allocator", "_calibration", "_compat", "_environment", "_errors", "_processor", "_window"),
-    ("_arguments", "_heaps", "_onednn", "_rewrite", "_spec"),
+    (
+        "_allocator",
+        "_calibration",
+        "_compat",
+        "_environment",
+        "_errors",
+        "_onednn_calls",
+        "_processor",
+    ),
+    ("_arguments", "_heaps", "_onednn", "_rewrite", "_spec", "_window"),
     ("_form", "_shape"),
     ("_methods",),
     ("_cost",),
     ("_choose",),
     ("_run", "_tuned"),
     ("_primitive",),
+    ("_relayout",),
+    ("_layout_rules",),
+    ("_channels_last", "_lax_pools"),
     ("_accelerate", "_explain", "_general", "_install"),
     ("_tune", "_conv"),
     ("_conv_transpose", "_fold", "_init", "_matrix", "_pool"),

@@ -18,7 +18,7 @@ from jax import lax
 from test_methods import form_of
 
 import jaxconv
-from jaxconv import _compat, _onednn, _processor, _tuned
+from jaxconv import _compat, _onednn, _onednn_calls, _processor, _tuned
 from jaxconv._choose import choose, seconds_of
 from jaxconv._form import Form
 from jaxconv._methods import METHODS, _products
@@ -330,7 +330,7 @@ def python(code, *arguments, **environment):
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 SETUP = """
 import os, sys, warnings, numpy as np, jax, jaxconv
-from jaxconv import _compat, _onednn
+from jaxconv import _onednn, _onednn_calls
 def grouped(x, w):
     numbers = ("NHWC", "HWIO", "NHWC")
     return jaxconv.conv_general_dilated(
@@ -353,7 +353,7 @@ def missing(*args, **kwargs):
 if sys.argv[1] == "another system":
     sys.platform = "darwin"
 if sys.argv[1] == "no such call":
-    _compat.onednn_convolution = missing
+    _onednn_calls.convolution = missing
 operands = [np.load(sys.argv[2])[name] for name in ("x", "w", "ones")]
 lowered = gradients.lower(*operands)
 assert "onednn" not in lowered.as_text() and not _onednn.available()
@@ -588,15 +588,15 @@ def test_what_would_end_the_process_is_an_error():
     wrong = [{"groups": 2}, {"strides": (2,)}, {"padding": ((0, 1),)}, {"kernel": (1, 2, 0)}]
     for changes in wrong:
         with pytest.raises(ValueError, match="shapes that fit"):
-            _compat.onednn_convolution(x, w, (1, 6, 8), **{**known, **changes})
+            _onednn_calls.convolution(x, w, (1, 6, 8), **{**known, **changes})
     with pytest.raises(ValueError, match="no negative padding"):
-        _compat.onednn_convolution(x, w, (1, 6, 8), **{**known, "padding": ((-1, 3),)})
+        _onednn_calls.convolution(x, w, (1, 6, 8), **{**known, "padding": ((-1, 3),)})
     with pytest.raises(ValueError, match="make a product"):
-        _compat.onednn_product(jnp.ones((3, 4)), jnp.ones((3, 4)))
+        _onednn_calls.product(jnp.ones((3, 4)), jnp.ones((3, 4)))
     with pytest.raises(ValueError, match="make a product"):
-        _compat.onednn_product(jnp.ones((3, 0)), jnp.ones((0, 4)))
+        _onednn_calls.product(jnp.ones((3, 0)), jnp.ones((0, 4)))
     with pytest.raises(TypeError, match="takes float32"):
-        _compat.onednn_product(jnp.ones((3, 4), jnp.bfloat16), jnp.ones((4, 3), jnp.bfloat16))
+        _onednn_calls.product(jnp.ones((3, 4), jnp.bfloat16), jnp.ones((4, 3), jnp.bfloat16))
 
 
 def spec_of(x, w, portable=False):

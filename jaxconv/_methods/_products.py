@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv import _compat, _onednn
+from jaxconv import _compat, _onednn, _onednn_calls
 from jaxconv._form import Form
 
 
@@ -33,7 +33,7 @@ def product(
 ) -> Array:
     """a @ b for each of their leading axes, the last two of either transposed first if asked."""
     if by_onednn(form, a, b):
-        return _compat.onednn_product(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+        return _onednn_calls.product(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
     *batch, row, column = range(a.ndim)
     summed = [row if transpose_a else column], [column if transpose_b else row]
     return lax.dot_general(a, b, (summed, (batch, batch)), precision=form.precision)
@@ -42,14 +42,14 @@ def product(
 def of_few_rows(x: Array, w: Array, form: Form) -> Array:
     """A few rows x (P, C) times w (O, C) -> (P, O): w stays as it lies."""
     if by_onednn(form, x, w):
-        return _compat.onednn_product(x, w, transpose_b=True)
+        return _onednn_calls.product(x, w, transpose_b=True)
     return lax.optimization_barrier(jnp.matmul(w, x.T, precision=form.precision)).T
 
 
 def over_rows(a: Array, b: Array, form: Form) -> Array:
     """a (..., P, A) and b (..., P, B) -> (..., A, B)."""
     if by_onednn(form, a, b):
-        return _compat.onednn_product(a, b, transpose_a=True)
+        return _onednn_calls.product(a, b, transpose_a=True)
     if a.shape[-1] > b.shape[-1]:  # the narrower operand first
         return jnp.swapaxes(lax.optimization_barrier(over_rows(b, a, form)), -1, -2)
     if a.ndim > 2 and _compat.JAX_VERSION >= (0, 12):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv import _compat, _onednn
+from jaxconv import _onednn, _onednn_calls
 from jaxconv._form import Form
 from jaxconv._methods import onednn_weight
 from jaxconv._methods._base import Method
@@ -40,7 +40,7 @@ def forward(x: Array, w: Array, form: Form) -> Array:
         x, images = jnp.moveaxis(x, -1, 1), tuple(range(last + 1))
         result = (form.batch, result[-1], *form.out_spatial)
     w, kernel = weight_as_it_lies(w, form)
-    y = _compat.onednn_convolution(
+    y = _onednn_calls.convolution(
         x,
         w,
         result,

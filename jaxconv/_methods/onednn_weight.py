@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxconv import _compat
+from jaxconv import _onednn_calls
 from jaxconv._form import Form, in_the_plane, may_turn, pad_input, turned_back, turned_form
 from jaxconv._methods._loop import Index, part, total
 from jaxconv._spec import Shape
@@ -146,7 +146,7 @@ def weight(x: Array, y: Array, form: Form) -> Array:
     channels, ndim = form.in_channels, form.ndim
 
     def call(number: Index) -> Array:
-        return _compat.onednn_convolution(
+        return _onednn_calls.convolution(
             part(x, number, 1),
             part(y, number, found.images),
             (1, *form.kernel[:-1], form.kernel[-1] * channels, form.groups * form.out_channels),

@@ -1,0 +1,85 @@
+"""A traced program with its images moved to channels last, where that is faster.
+
+In a program written channels first, (N, C, *S) as PyTorch's are, each convolution by itself brings
+what it reads to channels last and what it makes back, since most methods work on positions of many
+channels. Moved as a whole, the program's convolutions read and make (N, *S, C), and so does what is
+between them (`_layout_rules`). It is done unless the estimated seconds of all its convolutions and
+transposes are more afterwards.
+
+Source: TensorFlow's layout optimizer does the same to its graphs: R. M. Larsen, T. Shpeisman,
+"TensorFlow graph optimizations", 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jax.extend.core import jaxprs_in_params
+
+from jaxconv import _compat
+from jaxconv._choose import choose
+from jaxconv._layout_rules import relaid
+from jaxconv._primitive import conv_p
+from jaxconv._relayout import Done, is_work, plain
+from jaxconv._spec import ConvSpec
+
+# Bytes a second of a transpose compiled by itself, read and written.
+TRANSPOSE_RATE = 4e9
+# What the estimates of a moved program may be more by: they know nothing of what is between its
+# convolutions, and pooling or normalising is faster channels last. Not where there is little
+# between them: in a layer's training step, of this many convolutions. One alone never moves.
+BETWEEN, LAYER = 1.25, 3
+
+
+def channels_last(program: Any) -> Any:
+    """The closed jaxpr `program` moved to channels last, or itself if that is faster.
+
+    Its arguments and results lie as before.
+    """
+    return _moved_or_not(program, {})
+
+
+def _moved_or_not(jaxpr: Any, done: Done) -> Any:
+    inner = _compat.open_jaxpr(jaxpr)
+    inputs, outputs = ([plain(v.aval) for v in vs] for vs in (inner.invars, inner.outvars))
+    moved, _ = relaid(jaxpr, inputs, outputs, _moved_or_not, done)
+    number = convolutions(jaxpr)
+    if moved is jaxpr or number < 2:
+        return jaxpr
+    margin = BETWEEN if number > LAYER else 1.0
+    return moved if seconds(moved) < margin * seconds(jaxpr) else jaxpr
+
+
+def convolutions(jaxpr: Any) -> int:
+    """How many convolutions a program has."""
+    eqns = _compat.open_jaxpr(jaxpr).eqns
+    inside = sum(convolutions(inner) for eqn in eqns for inner in jaxprs_in_params(eqn.params))
+    return inside + sum(eqn.primitive is conv_p for eqn in eqns)
+
+
+def seconds(jaxpr: Any) -> float:
+    """Of all convolutions and transposes in a program, each counted once, by estimate."""
+    total = 0.0
+    for eqn in _compat.open_jaxpr(jaxpr).eqns:
+        if eqn.primitive is conv_p:
+            total += _convolution_seconds(eqn)
+        elif eqn.primitive.name in ("transpose", "jaxconv_transpose"):
+            total += _transpose_seconds(eqn)
+        total += sum(map(seconds, jaxprs_in_params(eqn.params)))
+    return total
+
+
+def _convolution_seconds(eqn: Any) -> float:
+    """What is chosen by estimate; the same before and after where there is none."""
+    params = dict(eqn.params)
+    method = params.pop("method")
+    spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, params)
+    estimate = choose(spec, method).seconds if spec.is_static else math.nan
+    return 0.0 if math.isnan(estimate) else estimate
+
+
+def _transpose_seconds(eqn: Any) -> float:
+    aval = eqn.invars[0].aval
+    moved = 2 * aval.dtype.itemsize * math.prod(aval.shape)
+    return moved / TRANSPOSE_RATE if is_work(aval, eqn.params["permutation"]) else 0.0

@@ -1,0 +1,333 @@
+"""What an equation computes on arrays that lie otherwise: a program with its images channels last.
+
+The program stays the same, equation by equation: an activation, a sum over positions, pooling or a
+concatenation is computed on arrays whose dimensions stand in another order, and names the
+dimensions by their new places. Only where an array meets an equation without a rule here, goes into
+a loop or a branch, or leaves the program is it transposed, once for all who read it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax.extend.core.primitives import reshape_p
+
+from jaxconv import _compat
+from jaxconv._primitive import conv_p
+from jaxconv._relayout import Done, Order, Relayout, broadcast_params, equation, permuted, plain
+
+# --- which equations have which rule -------------------------------------------------------------
+
+ELEMENTWISE = frozenset(
+    """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp complex conj
+    convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt
+    imag integer_pow is_finite le lgamma log log1p logistic lt max min mul name ne neg nextafter
+    not or pow real reduce_precision rem round rsqrt select_n sign sin sinh sqrt square
+    sub tan tanh xor""".split()
+)
+REDUCTIONS = frozenset(
+    """argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
+    reduce_xor""".split()
+)
+_WINDOW = "window_dimensions window_strides padding"
+_DILATED = f"{_WINDOW} base_dilation window_dilation"
+# Parameters that have an entry for each dimension.
+PER_DIMENSION = {
+    "pad": "padding_config",
+    "reduce_window_max": _DILATED,
+    "reduce_window_min": _DILATED,
+    "reduce_window_sum": _DILATED,
+    "select_and_gather_add": _DILATED,
+    "select_and_scatter_add": _WINDOW,
+    "slice": "start_indices limit_indices strides",
+}
+# The parameter that is a dimension, or several.
+NAMES = {
+    "concatenate": "dimension",
+    "cumlogsumexp": "axis",
+    "cummax": "axis",
+    "cummin": "axis",
+    "cumprod": "axis",
+    "cumsum": "axis",
+    "rev": "dimensions",
+    "split": "axis",
+}
+# The parameter that is a program, called with the operands.
+CALLS = {
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "remat2": "jaxpr",
+}
+# Programs inside these are moved by themselves.
+HOLDERS = frozenset(["cond", "custom_vjp_call", "scan", "while"])
+
+
+def relaid(
+    jaxpr: Any,
+    inputs: list[Order],
+    outputs: list[Order] | None,
+    alone: Callable[[Any, Done], Any],
+    done: Done,
+) -> tuple[Any, list[Order]]:
+    """A jaxpr, closed or not, with its images channels last, and the orders of its outputs.
+
+    Args:
+      jaxpr: the program; if nothing in it moves, it is what is returned.
+      inputs: the orders of its inputs.
+      outputs: those that its outputs are to have; None for such as they come in.
+      alone: `alone(jaxpr, done)` does it to a loop's or a branch's program, inputs and outputs as
+        they are.
+      done: what was returned before, by program and orders, so that one object stays one.
+    """
+    key = id(jaxpr), tuple(inputs), outputs and tuple(outputs)
+    if key not in done:
+        orders: list[Order] = []
+
+        def move(inner: Any) -> Any:
+            program = Relayout(inner, inputs, alone, done)
+            for eqn in inner.eqns:
+                rule_of(eqn)(program, eqn)
+            new, found = program.finished(outputs)
+            orders.extend(found)
+            return new
+
+        new = _compat.map_jaxpr(jaxpr, move)
+        if _compat.open_jaxpr(new) is _compat.open_jaxpr(jaxpr):
+            new = jaxpr
+        done[key] = new, orders, jaxpr  # kept, so that its id stays its own
+    new, orders, _ = done[key]
+    return new, orders
+
+
+# --- the rules -----------------------------------------------------------------------------------
+
+
+def rule_of(eqn: Any) -> Callable[[Relayout, Any], None]:
+    """How an equation is computed on arrays that lie otherwise."""
+    name = eqn.primitive.name
+    if eqn.primitive is conv_p:
+        return convolution
+    if name in ELEMENTWISE:
+        return elementwise
+    if name in PER_DIMENSION or name in NAMES:
+        return by_dimension
+    if name in REDUCTIONS:
+        return reduction
+    if name in CALLS:
+        return call
+    if name in HOLDERS:
+        return holder
+    others = {"broadcast_in_dim": broadcast, "dot_general": product, "transpose": transpose}
+    others["jaxconv_transpose"] = transpose
+    others |= {"optimization_barrier": each, "reshape": reshape, "squeeze": reshape}
+    return others.get(name, as_it_was)
+
+
+def as_it_was(program: Relayout, eqn: Any, **params: Any) -> None:
+    """On operands and with results as in the old program."""
+    operands = program.read(eqn.invars, [plain(a.aval) for a in eqn.invars], eqn)
+    program.emit(eqn, operands, [program.new(v, plain(v.aval)) for v in eqn.outvars], **params)
+
+
+def convolution(program: Relayout, eqn: Any) -> None:
+    """Of images channels first: channels last. Any other reads each operand as it lies."""
+    (x, w), (y,) = eqn.invars, eqn.outvars
+    numbers, order = eqn.params["dimension_numbers"], plain(y.aval)
+    if eqn.params["method"] != "auto" or not all(map(_is_ordinary, (x, w, y))):
+        return as_it_was(program, eqn)
+    if numbers.lhs_spec == numbers.out_spec == order and jnp.issubdtype(x.aval.dtype, jnp.inexact):
+        order = (0, *order[2:], 1)
+        program.at(x, order, eqn)
+    orders = program.order(x), program.order(w), order
+    specs = [[o.index(d) for d in spec] for o, spec in zip(orders, numbers, strict=True)]
+    numbers = type(numbers)(*map(tuple, specs))
+    operands, out = program.read((x, w), orders[:2], eqn), program.new(y, order)
+    program.emit(eqn, operands, [out], dimension_numbers=numbers)
+
+
+def _is_ordinary(atom: Any) -> bool:
+    """Whether an array's sizes are numbers, and its type says nothing of a mesh."""
+    sizes = all(isinstance(size, int) for size in atom.aval.shape)
+    return sizes and atom.aval.sharding.mesh.empty
+
+
+def elementwise(program: Relayout, eqn: Any) -> None:
+    """Each number from those in the same place."""
+    (out,), order = eqn.outvars, program.common(eqn)
+    if order is not None:
+        operands = [program.at(a, order, eqn) for a in eqn.invars]
+        program.emit(eqn, operands, [program.new(out, order)])
+    elif out.aval.shape and all(map(program.spread, eqn.invars)):
+        program.later[out] = eqn
+    else:
+        as_it_was(program, eqn)
+
+
+def by_dimension(program: Relayout, eqn: Any) -> None:
+    """Windows, padding, slices, concatenations: each dimension by itself."""
+    order, name, params = program.common(eqn), eqn.primitive.name, {}
+    if order is None:
+        return as_it_was(program, eqn)
+    for key in PER_DIMENSION.get(name, "").split():
+        entries = eqn.params[key]
+        params[key] = None if entries is None else permuted(entries, order)
+    if name in NAMES:
+        named = eqn.params[NAMES[name]]
+        several = isinstance(named, tuple)
+        params[NAMES[name]] = tuple(map(order.index, named)) if several else order.index(named)
+    operands = [program.at(a, order, eqn) for a in eqn.invars]
+    program.emit(eqn, operands, [program.new(v, order) for v in eqn.outvars], **params)
+
+
+def reduction(program: Relayout, eqn: Any) -> None:
+    """Over some of the dimensions."""
+    (x,), (out,), axes = eqn.invars, eqn.outvars, eqn.params["axes"]
+    order = program.order(x)
+    left = [d for d in order if d not in axes]
+    axes = tuple(sorted(map(order.index, axes))) if program.moved(x) else axes
+    result = program.new(out, tuple(map(sorted(left).index, left)))
+    program.emit(eqn, [program.at(x, order, eqn)], [result], axes=axes)
+
+
+def broadcast(program: Relayout, eqn: Any) -> None:
+    """What moves takes its new dimensions with it; what does not is made where it is read."""
+    x, (out,) = eqn.invars[0], eqn.outvars
+    if len(eqn.invars) > 1 or not out.aval.shape:
+        return as_it_was(program, eqn)
+    if not program.moved(x):
+        program.later[out] = eqn
+        return None
+    source, places = program.order(x), eqn.params["broadcast_dimensions"]
+    order = [places[d] for d in source]
+    for d in plain(out.aval):  # a new one behind the one before it
+        if d not in places:
+            order.insert(order.index(d - 1) + 1 if d else 0, d)
+    params = broadcast_params(eqn, source, tuple(order))
+    operand, result = program.at(x, source, eqn), program.new(out, tuple(order))
+    return program.emit(eqn, [operand], [result], **params)
+
+
+def transpose(program: Relayout, eqn: Any) -> None:
+    """What has moved stays where it is: only what its dimensions are called changes."""
+    (x,), (out,) = eqn.invars, eqn.outvars
+    if not program.moved(x):
+        return as_it_was(program, eqn)
+    order = program.order(x)
+    renamed = tuple(map(eqn.params["permutation"].index, order))
+    return program.know(out, renamed, program.at(x, order, eqn))
+
+
+def reshape(program: Relayout, eqn: Any) -> None:
+    """Dimensions that are split, or merged with the next; what is merged is brought together."""
+    x, (out,) = eqn.invars[0], eqn.outvars
+    groups = _groups(x.aval.shape, out.aval.shape)
+    reordered = eqn.primitive is reshape_p and eqn.params["dimensions"] is not None
+    if not program.moved(x) or not groups or reordered:
+        return as_it_was(program, eqn)
+    order, shape = program.order(x), x.aval.shape
+    groups.sort(key=lambda group: min(map(order.index, group[0])))
+    source = tuple(d for inside, _ in groups for d in inside)
+    if [d for d in source if shape[d] > 1] == [d for d in order if shape[d] > 1]:
+        source = order
+    target = tuple(d for _, outside in groups for d in outside)
+    made, result = program.at(x, source, eqn), program.new(out, target)
+    params = {"new_sizes": permuted(out.aval.shape, target), "dimensions": None, "sharding": None}
+    return program.equations.append(equation(eqn, reshape_p, made, result, **params))
+
+
+def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+    """Dimensions of shape a and those of shape b that they become; none if there are zeros."""
+    groups: list[tuple[list[int], list[int]]] = []
+    if 0 in a or not a or not b:
+        return groups
+    i = j = 0
+    while i < len(a) and j < len(b):
+        m, n, first, second = a[i], b[j], i, j
+        i, j = i + 1, j + 1
+        while m != n:
+            if m < n:
+                m, i = m * a[i], i + 1
+            else:
+                n, j = n * b[j], j + 1
+        groups.append((list(range(first, i)), list(range(second, j))))
+    groups[-1][0].extend(range(i, len(a)))  # ones are left, on one side
+    groups[-1][1].extend(range(j, len(b)))
+    return groups
+
+
+def product(program: Relayout, eqn: Any) -> None:
+    """Of the dimensions of one operand that stay, those of the result lie in the same order."""
+    a, b = eqn.invars
+    sums, batch = eqn.params["dimension_numbers"]
+    if not program.moved(a) and not program.moved(b):
+        return as_it_was(program, eqn)
+    orders = program.order(a), program.order(b)
+    places, lies = len(batch[0]), list(range(len(batch[0])))
+    for order, summed, shared in zip(orders, sums, batch, strict=True):
+        left = [d for d in order if d not in summed and d not in shared]
+        lies += [places + sorted(left).index(d) for d in left]
+        places += len(left)
+    numbers = tuple(
+        tuple(tuple(map(order.index, dims)) for order, dims in zip(orders, pair, strict=True))
+        for pair in (sums, batch)
+    )
+    operands, out = program.read((a, b), orders, eqn), program.new(eqn.outvars[0], tuple(lies))
+    return program.emit(eqn, operands, [out], dimension_numbers=numbers)
+
+
+def each(program: Relayout, eqn: Any) -> None:
+    """Results that are the operands, as they lie."""
+    orders = [program.order(a) for a in eqn.invars]
+    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, orders, strict=True)]
+    program.emit(eqn, program.read(eqn.invars, orders, eqn), outvars)
+
+
+def call(program: Relayout, eqn: Any) -> None:
+    """A program inside, called with operands as they lie."""
+    name, common = CALLS[eqn.primitive.name], program.common(eqn) or ()
+    if not _compat.is_ordinary_call(eqn):
+        return as_it_was(program, eqn)
+    orders = [
+        common if program.spread(a) and len(plain(a.aval)) == len(common) else program.order(a)
+        for a in eqn.invars
+    ]
+    inner, results = relaid(eqn.params[name], orders, None, program.alone, program.done)
+    if inner is eqn.params[name]:
+        return as_it_was(program, eqn)
+    params = {name: inner}
+    if "jvp_jaxpr_fun" in eqn.params:
+        theirs = orders[eqn.params["num_consts"] :]
+        params["jvp_jaxpr_fun"] = derivative(eqn.params["jvp_jaxpr_fun"], theirs, results, program)
+    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, results, strict=True)]
+    program.changed = True
+    return program.emit(eqn, program.read(eqn.invars, orders, eqn), outvars, **params)
+
+
+def derivative(rule: Any, inputs: list[Order], outputs: list[Order], program: Relayout) -> Any:
+    """The rule of a custom_jvp, on operands and with results in these orders."""
+
+    def move(original: Any, *zeros: bool) -> Any:
+        jaxpr, consts, out_zeros = original(*zeros)
+        into = inputs + [o for o, zero in zip(inputs, zeros, strict=True) if not zero]
+        out = outputs + [o for o, zero in zip(outputs, out_zeros, strict=True) if not zero]
+        return relaid(jaxpr, into, out, program.alone, {})[0], consts, out_zeros
+
+    return _compat.around_thunk(rule, move)
+
+
+def holder(program: Relayout, eqn: Any) -> None:
+    """A loop, a branch, a custom_vjp: what goes in and comes out lies as it did."""
+    params: dict[str, Any] = {}
+    for name, value in eqn.params.items():
+        several = isinstance(value, tuple)
+        inside = value if several else (value,)
+        if not inside or not all(map(_compat.is_jaxpr, inside)):
+            continue
+        new = tuple(program.alone(inner, program.done) for inner in inside)
+        if any(a is not b for a, b in zip(new, inside, strict=True)):
+            params[name], program.changed = new if several else new[0], True
+    as_it_was(program, eqn, **params)

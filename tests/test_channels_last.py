@@ -1,0 +1,285 @@
+"""accelerate moves programs to channels last where that is faster: the numbers stay."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.extend.core import check_jaxpr, jaxprs_in_params
+
+import jaxconv
+from jaxconv import _channels_last, _compat
+from jaxconv._layout_rules import relaid
+from jaxconv._primitive import conv_p
+from jaxconv._relayout import apart_p, is_work, plain
+
+FIRST = lax.ConvDimensionNumbers((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3))
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Programs move whatever the estimates say."""
+    more = itertools.count()  # the moved program is asked for first
+    monkeypatch.setattr(_channels_last, "seconds", lambda jaxpr: next(more))
+
+
+def equations(jaxpr):
+    for eqn in _compat.open_jaxpr(jaxpr).eqns:
+        yield eqn
+        for inner in jaxprs_in_params(eqn.params):
+            yield from equations(inner)
+
+
+def transposes(fun, *args):
+    """How many transposes that move anything are in a traced program."""
+    traced = jax.make_jaxpr(fun)(*args)
+    check_jaxpr(_compat.open_jaxpr(traced))
+    found = [e for e in equations(traced) if e.primitive.name in ("transpose", apart_p.name)]
+    return sum(is_work(e.invars[0].aval, e.params["permutation"]) for e in found)
+
+
+def images(fun, *args):
+    """The places of the feature in what each convolution reads."""
+    convolutions = [e for e in equations(jax.make_jaxpr(fun)(*args)) if e.primitive is conv_p]
+    return [e.params["dimension_numbers"].lhs_spec[1] for e in convolutions]
+
+
+def array(*shape, seed=0):
+    values = np.random.default_rng(seed).standard_normal(shape)
+    return jnp.asarray(values, jnp.float32)
+
+
+def conv(x, w, **kwargs):
+    space = "DHW"[5 - x.ndim :]
+    numbers = (f"NC{space}", f"OI{space}", f"NC{space}")
+    stride = (1,) * (x.ndim - 2)
+    return lax.conv_general_dilated(x, w, stride, "SAME", dimension_numbers=numbers, **kwargs)
+
+
+def close(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 2e-4, 2e-4), got, want)
+
+
+X, W = array(2, 4, 6, 5), array(4, 4, 3, 3, seed=1) / 3
+
+
+def max_pool(x):
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+
+def sum_pool(x):
+    return lax.reduce_window(x, 0.0, lax.add, (1, 1, 3, 2), (1, 1, 1, 2), "SAME")
+
+
+def batch_norm(x):
+    mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    return (x - mean) * lax.rsqrt(var + 1e-5) * jnp.arange(1.0, 5)[None, :, None, None]
+
+
+def group_norm(x):
+    groups = x.reshape(2, 2, 2, 6, 5)
+    return (groups / (1 + jnp.abs(groups).max((2, 3, 4), keepdims=True))).reshape(x.shape)
+
+
+def shuffle(x):
+    return x.reshape(2, 2, 2, 6, 5).swapaxes(1, 2).reshape(x.shape)
+
+
+def squeeze_and_excite(x):
+    gate = x.mean((2, 3)) @ jnp.eye(4) + jnp.arange(4.0)
+    return x * jax.nn.sigmoid(gate)[:, :, None, None]
+
+
+def concatenate(x):
+    a, b = jnp.split(x, 2, axis=1)
+    y = jnp.concatenate([b, -a, x], 1)
+    return y[:, 2:6] + y[:, ::2]
+
+
+def upsample(x):
+    return jnp.repeat(jnp.repeat(x, 2, 2), 3, 3)[:, :, 1:7, 3:8]
+
+
+def attend(x):
+    n, c, h, w = x.shape
+    q = x.reshape(n, c, h * w)
+    weights = jax.nn.softmax(jnp.einsum("ncp,ncq->npq", q, q) / 9, -1)
+    return jnp.einsum("npq,ncq->ncp", weights, q).reshape(x.shape)
+
+
+def mixed_order(x):
+    return (x.transpose(0, 2, 3, 1) @ jnp.eye(4)[::-1]).transpose(0, 3, 1, 2)
+
+
+def along(x):
+    return (
+        jnp.cumsum(x, 1) / 4
+        + jnp.pad(x, ((0, 0), (1, 0), (2, 0), (0, 0)))[:, :4, :6]
+        + x[..., ::-1]
+    )
+
+
+def masked(x):
+    rows = jnp.arange(6)[None, None, :, None]
+    return jnp.where(rows > x, jnp.clip(x, -1, 1), jnp.full(x.shape, 0.5) * jnp.ones((6, 1)))
+
+
+def indexed(x):
+    return x[:, jnp.array([2, 0, 3, 1])] + x[1][None] + x.at[0, 1].set(2.0)
+
+
+def largest(x):
+    return x * jnp.argmax(x, 1)[:, None] + lax.top_k(x, 2)[0].sum(-1, keepdims=True)
+
+
+def branches(x):
+    y = lax.cond(x.sum() > 0, lambda x: conv(x, W) + 1, lambda x: -jnp.tanh(conv(x, W)), x)
+    y, _ = lax.scan(lambda h, w: (jnp.tanh(conv(h, w)), None), y, jnp.stack([W, -W]))
+    return lax.fori_loop(0, 2, lambda i, h: conv(jax.nn.relu(conv(h, W)), W) / 4, y)
+
+
+def called_twice(x):
+    block = jax.jit(lambda x, w: jnp.tanh(conv(x, w)))
+    return block(block(x, W), W)
+
+
+def rematerialised(x):
+    return jax.checkpoint(lambda x: jnp.tanh(conv(jnp.tanh(x), W)))(x)
+
+
+def barrier(x):
+    return sum(lax.optimization_barrier((x, x[:1] * 2)))
+
+
+@jax.custom_jvp
+def doubled(x, scale):
+    return x * scale * 2
+
+
+@doubled.defjvp
+def _doubled_rule(primals, tangents):
+    (x, scale), (dx, _) = primals, tangents
+    return doubled(x, scale), dx * scale * 3  # told apart from what JAX would derive
+
+
+@jax.custom_vjp
+def tripled(x):
+    return jax.nn.relu(conv(x, W)) * 3
+
+
+tripled.defvjp(lambda x: (tripled(x), x), lambda x, g: (conv(g, W) + x,))
+BETWEEN = (
+    *(max_pool, sum_pool, batch_norm, group_norm, shuffle, squeeze_and_excite, concatenate),
+    *(upsample, attend, mixed_order, along, masked, indexed, largest, branches, called_twice),
+    *(rematerialised, barrier, lambda x: doubled(x, 0.5), tripled, jax.nn.gelu, jax.nn.relu6),
+)
+
+
+@pytest.mark.parametrize("between", BETWEEN, ids=lambda fun: fun.__name__)
+def test_values_and_gradients(always, between):
+    def network(x, w):
+        return conv(jax.nn.relu(between(jax.nn.relu(conv(x, w)))), w)
+
+    def loss(x, w):
+        return (network(x, w) ** 2).mean()
+
+    both = jax.value_and_grad(loss, (0, 1))
+
+    def all_three(network, both, outside):
+        return lambda x, w: (network(x, w), both(x, w), outside(x, w))
+
+    fast, inside = jaxconv.accelerate(network), jaxconv.accelerate(loss)
+    outside = jax.value_and_grad(inside, (0, 1))
+    assert transposes(fast, X, W) > 0
+    got = jax.jit(all_three(fast, jaxconv.accelerate(both), outside))(X, W)
+    close(got, jax.jit(all_three(network, both, both))(X, W))
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_only_the_ends_are_transposed(always, ndim):
+    """Between convolutions nothing is, forward or backward."""
+    x, w = array(2, 4, *(4,) * ndim), array(4, 4, *(3,) * ndim) / 3
+    axes = (0, *range(2, ndim + 2))
+
+    def network(x, w, b):
+        for _ in range(3):
+            y = conv(x, w) + b.reshape(4, *(1,) * ndim)
+            y = (y - y.mean(axes, keepdims=True)) / (1 + y.std(axes, keepdims=True))
+            x = x + jax.nn.relu(y)
+        return (x.mean(axes[1:]) ** 2).sum()
+
+    step = jax.value_and_grad(network, (0, 1, 2))
+    args = x, w, jnp.arange(4.0)
+    assert transposes(jaxconv.accelerate(step), *args) == 2  # x, and its gradient
+    close(jax.jit(jaxconv.accelerate(step))(*args), jax.jit(step)(*args))
+
+
+def test_it_moves_by_estimate():
+    """The training step of a network does, a layer alone does not."""
+    x, w = jax.ShapeDtypeStruct((8, 256, 14, 14), "float32"), array(256, 256, 3, 3)
+
+    def loss(x, w):
+        for _ in range(4):
+            x = jax.nn.relu(conv(x, w))
+        return x.sum()
+
+    assert images(jaxconv.accelerate(jax.grad(loss, 1)), x, w)[:4] == [3] * 4
+    assert images(jaxconv.accelerate(conv), x, w) == [1]
+
+
+def test_what_has_moved_is_one_program_where_it_was_one(always):
+    traced = jax.make_jaxpr(jaxconv.accelerate(called_twice))(X)
+    inner = [e.params["jaxpr"] for e in traced.jaxpr.eqns if e.primitive.name in ("jit", "pjit")]
+    assert len(inner) == 2 and images(jaxconv.accelerate(called_twice), X) == [3, 3]
+    first, second = (jax.make_jaxpr(jaxconv.accelerate(f))(X) for f in (called_twice,) * 2)
+    assert str(first) == str(second)
+
+
+def test_programs_channels_last_stay_as_they_are(always):
+    def network(x, w):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=numbers)
+        return jax.nn.relu(y).transpose(0, 3, 1, 2).reshape(2, -1)
+
+    x, w = array(2, 6, 5, 4), array(3, 3, 4, 4)
+    step = jax.grad(lambda x, w: network(x, w).sum(), (0, 1))
+    traced = jax.make_jaxpr(step)(x, w)
+    inner = _compat.open_jaxpr(traced)
+    orders = [[plain(v.aval) for v in vs] for vs in (inner.invars, inner.outvars)]
+    assert relaid(traced, *orders, lambda jaxpr, done: jaxpr, {})[0] is traced
+    close(jax.jit(jaxconv.accelerate(step))(x, w), step(x, w))
+
+
+def test_a_method_by_name_and_integers_stay(always):
+    """What was asked for by name is computed as it was asked for."""
+
+    def named(x):
+        return jaxconv.conv2d(x, W, padding=1, method="direct")
+
+    assert images(jaxconv.accelerate(named), X) == [1]
+    whole = jnp.arange(240).reshape(2, 4, 6, 5)
+    assert images(jaxconv.accelerate(lambda x: conv(x, x[:, :, :3, :3])), whole) == [1]
+
+
+def test_vmap_and_second_order(always):
+    def loss(x, w):
+        return (jnp.tanh(conv(jnp.tanh(conv(x, w)), w)) ** 2).sum()
+
+    def penalty(fun):
+        return lambda x, w: (jax.grad(fun)(x, w) ** 2).sum()
+
+    fast = jaxconv.accelerate(loss)
+    got = jax.jit(jax.vmap(jax.grad(penalty(fast), 1), (0, None)))(X[:, None], W)
+    step = jax.vmap(jax.grad(penalty(loss), 1), (0, None))
+    want = jax.jit(step)(X[:, None], W)
+    close(got, want)
+    close(jax.jit(jaxconv.accelerate(step))(X[:, None], W), want)
+
+
+def test_symbolic_sizes_stay(always):
+    (n,) = jax.export.symbolic_shape("n")
+    x = jax.ShapeDtypeStruct((n, 4, 6, 5), jnp.float32)
+    exported = jax.export.export(jax.jit(jaxconv.accelerate(lambda x: conv(x, W))))(x)
+    close(exported.call(X), conv(X, W))
