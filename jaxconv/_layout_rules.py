@@ -83,7 +83,7 @@ def relaid(
         they are.
       done: what was returned before, by program and orders, so that one object stays one.
     """
-    key = id(jaxpr), tuple(inputs), outputs and tuple(outputs)
+    key = id(jaxpr), tuple(inputs), None if outputs is None else tuple(outputs)
     if key not in done:
         orders: list[Order] = []
 
@@ -161,9 +161,7 @@ def elementwise(program: Relayout, eqn: Any) -> None:
     if order is not None:
         operands = [program.at(a, order, eqn) for a in eqn.invars]
         program.emit(eqn, operands, [program.new(out, order)])
-    elif out.aval.shape and all(map(program.spread, eqn.invars)):
-        program.later[out] = eqn
-    else:
+    elif not out.aval.shape or not program.postpone(eqn):
         as_it_was(program, eqn)
 
 

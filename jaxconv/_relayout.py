@@ -20,6 +20,9 @@ from jaxconv import _compat
 Order = tuple[int, ...]
 Done = dict[Any, Any]
 
+# How many equations one upon the other may be left for later.
+DEPTH = 16
+
 
 def plain(aval: Any) -> Order:
     """The order in which the program has an array."""
@@ -40,6 +43,7 @@ class Relayout:
       known: the new variables of each old one, by their orders; as it was comes first.
       later: old variables that spread a few numbers, and their equations. They are made where they
         are read, in the order asked for.
+      depths: of how many equations, one upon the other, each of those is made.
       changed: whether anything lies otherwise than in the old program.
     """
 
@@ -50,6 +54,7 @@ class Relayout:
         self.equations: list[Any] = []
         self.known: dict[Any, dict[Order, Any]] = {}
         self.later: dict[Any, Any] = {}
+        self.depths: dict[Any, int] = {}
         self.changed = False
         for var in jaxpr.constvars:
             self.new(var, plain(var.aval))
@@ -68,7 +73,7 @@ class Relayout:
 
     def order(self, atom: Any) -> Order:
         """How an operand lies: not as in the old program, if the new one has it otherwise."""
-        if isinstance(atom, Literal) or atom in self.later:
+        if not _is_var(atom) or atom in self.later:
             return plain(atom.aval)
         return next(reversed(self.known[atom]))
 
@@ -82,7 +87,16 @@ class Relayout:
 
     def spread(self, atom: Any) -> bool:
         """Whether an operand is one number, or made where it is read."""
-        return not plain(atom.aval) or (not isinstance(atom, Literal) and atom in self.later)
+        return not plain(atom.aval) or (_is_var(atom) and atom in self.later)
+
+    def postpone(self, eqn: Any) -> bool:
+        """Leave an equation for later, if all it reads is spread, and not a long way back."""
+        depth = 1 + max((self.depths.get(a, 0) for a in eqn.invars if _is_var(a)), default=0)
+        if depth > DEPTH or not all(map(self.spread, eqn.invars)):
+            return False
+        (out,) = eqn.outvars
+        self.later[out], self.depths[out] = eqn, depth
+        return True
 
     def new(self, var: Any, order: Order) -> Any:
         """A variable of the new program: the old one's in this order."""
@@ -107,7 +121,7 @@ class Relayout:
         """An operand of `eqn` in this order; one number has none."""
         if not plain(atom.aval):
             return atom
-        if isinstance(atom, Literal):
+        if not _is_var(atom):
             return self.transposed(atom, plain(atom.aval), order, eqn)
         if order not in self.known.get(atom, {}):
             if atom in self.later:
@@ -141,6 +155,10 @@ class Relayout:
         """`eqn` on other variables, with other parameters."""
         params = {**eqn.params, **params}
         self.equations.append(eqn.replace(invars=invars, outvars=outvars, params=params))
+
+
+def _is_var(atom: Any) -> bool:
+    return not isinstance(atom, Literal)
 
 
 def _permuted(atom: Any, order: Order) -> Any:

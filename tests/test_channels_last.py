@@ -278,6 +278,31 @@ def test_vmap_and_second_order(always):
     close(jax.jit(jaxconv.accelerate(step))(X[:, None], W), want)
 
 
+def test_long_chains_of_what_is_spread(always):
+    """They are made where they are read, but Python's stack is not as deep as any program."""
+
+    def network(x):
+        y = jnp.ones((1, 4, 1, 1)) * x[0, 0, 0, 0]
+        for _ in range(500):
+            y = y * 1.001
+        return conv(conv(x, W) + jnp.broadcast_to(y, x.shape) * 2.0, W)
+
+    close(jax.jit(jaxconv.accelerate(network))(X), network(X))
+
+
+def test_a_program_without_results(always):
+    """It has its effects."""
+    seen = []
+
+    def program(x):
+        y = conv(conv(x, W), W)
+        jax.debug.callback(lambda y: seen.append(np.asarray(y)), y)
+
+    jax.jit(jaxconv.accelerate(program))(X)
+    jax.effects_barrier()
+    close(seen, [conv(conv(X, W), W)])
+
+
 def test_symbolic_sizes_stay(always):
     (n,) = jax.export.symbolic_shape("n")
     x = jax.ShapeDtypeStruct((n, 4, 6, 5), jnp.float32)
