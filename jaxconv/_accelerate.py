@@ -91,9 +91,9 @@ _auto = as_ours("auto")
 
 
 def _rearranged(program: Any) -> Any:
-    """What is done to a program on a CPU besides its convolutions: where its images lie, and pools.
+    """What is done to a program besides its convolutions: where its images lie, and its pooling.
 
-    They are no part of another processor's program.
+    Not where JAX computes on another processor, for which it would be slower.
     """
     if jax.default_backend() != "cpu":
         return program

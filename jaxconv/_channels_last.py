@@ -16,12 +16,13 @@ import math
 from typing import Any
 
 from jax.extend.core import jaxprs_in_params
+from jax.extend.core.primitives import transpose_p
 
 from jaxconv import _compat
 from jaxconv._choose import choose
 from jaxconv._layout_rules import relaid
 from jaxconv._primitive import conv_p
-from jaxconv._relayout import Done, is_work, plain
+from jaxconv._relayout import Done, apart_p, is_work, plain
 from jaxconv._spec import ConvSpec
 
 # Bytes a second of a transpose compiled by itself, read and written.
@@ -35,7 +36,7 @@ BETWEEN, LAYER = 1.25, 3
 def channels_last(program: Any) -> Any:
     """The closed jaxpr `program` moved to channels last, or itself if that is faster.
 
-    Its arguments and results lie as before.
+    Its arguments and results lie as before. If it stays, so do the loops and branches in it.
     """
     return _moved_or_not(program, {})
 
@@ -64,7 +65,7 @@ def seconds(jaxpr: Any) -> float:
     for eqn in _compat.open_jaxpr(jaxpr).eqns:
         if eqn.primitive is conv_p:
             total += _convolution_seconds(eqn)
-        elif eqn.primitive.name in ("transpose", "jaxconv_transpose"):
+        elif eqn.primitive in (transpose_p, apart_p):
             total += _transpose_seconds(eqn)
         total += sum(map(seconds, jaxprs_in_params(eqn.params)))
     return total
@@ -81,5 +82,7 @@ def _convolution_seconds(eqn: Any) -> float:
 
 def _transpose_seconds(eqn: Any) -> float:
     aval = eqn.invars[0].aval
+    if not all(isinstance(size, int) for size in aval.shape):
+        return 0.0
     moved = 2 * aval.dtype.itemsize * math.prod(aval.shape)
     return moved / TRANSPOSE_RATE if is_work(aval, eqn.params["permutation"]) else 0.0

@@ -229,6 +229,8 @@ def in_plain_order(x: Any) -> Any:
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
+# The primitives whose CPU lowering is ours now, and the entry that was there, if any.
+_replaced: dict[Primitive, Any] = {}
 _PER_PLATFORM: Any = getattr(_mlir, "lower_per_platform", None)
 
 
@@ -238,17 +240,14 @@ def _with_a_list(ctx: Any, *args: Any, **kwargs: Any) -> Any:
     Of a primitive whose lowering is not cached, they are a tuple (jax.export for several platforms,
     JAX 0.10 to 0.12).
     """
-    if ctx.primitive is lax_conv_p:
+    if ctx.primitive in _replaced:
         ctx = ctx.replace(avals_out=list(ctx.avals_out))
     return _PER_PLATFORM(ctx, *args, **kwargs)
 
 
-_replaced: dict[Primitive, Any] = {}
-
-
 def replace_cpu_lowering(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Make `rule` the CPU lowering of one of JAX's own primitives."""
-    if primitive is lax_conv_p and _PER_PLATFORM is not None:
+    if _PER_PLATFORM is not None:
         _mlir.lower_per_platform = _with_a_list  # type: ignore[attr-defined]
     _replaced[primitive] = _CPU.get(primitive)
     mlir.register_lowering(primitive, rule, platform="cpu", cacheable=False)

@@ -57,18 +57,20 @@ def windows_of(params: dict[str, Any], operands: Sequence[Any], out: Any) -> Win
     operand = operands[-1]
     ones = (1,) * operand.ndim
     dilated = any(params.get(name, ones) != ones for name in ("base_dilation", "window_dilation"))
-    least = params.get("select_prim", lax.ge_p) is not lax.ge_p
+    least = params.get("select_prim", lax.ge_p) is lax.le_p
     floating = jnp.issubdtype(operand.dtype, jnp.floating)
     wide = operand.dtype.itemsize > 4 and not jax.config.read("jax_enable_x64")
     known = all(isinstance(size, int) and size > 0 for size in (*operand.shape, *out.shape))
-    if dilated or least or wide or not floating or not known:
+    # A weak type would be lost in the call.
+    plain = _compat.is_unsharded(operand) and not operand.weak_type
+    if dilated or least or wide or not floating or not known or not plain:
         return ()
     windows = []
     rows = zip(
         params["window_dimensions"], params["window_strides"], params["padding"], strict=True
     )
     for axis, (size, stride, (low, high)) in enumerate(rows):
-        if min(low, high) < 0 or max(low, high) >= size or not _compat.is_unsharded(operand):
+        if min(low, high) < 0 or max(low, high) >= size:
             return ()
         places = (operand.shape[axis] + low + high - size) // stride + 1
         if (size, stride) != (1, 1):

@@ -16,7 +16,18 @@ from jax.extend.core.primitives import reshape_p
 
 from jaxconv import _compat
 from jaxconv._primitive import conv_p
-from jaxconv._relayout import Done, Order, Relayout, broadcast_params, equation, permuted, plain
+from jaxconv._relayout import (
+    Done,
+    Order,
+    Relayout,
+    apart_p,
+    broadcast_params,
+    equation,
+    permuted,
+    plain,
+)
+
+Rule = Callable[[Relayout, Any], None]
 
 # --- which equations have which rule -------------------------------------------------------------
 
@@ -55,13 +66,7 @@ NAMES = {
     "split": "axis",
 }
 # The parameter that is a program, called with the operands.
-CALLS = {
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "remat2": "jaxpr",
-}
+CALLS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "remat2": "jaxpr"}
 # Programs inside these are moved by themselves.
 HOLDERS = frozenset(["cond", "custom_vjp_call", "scan", "while"])
 
@@ -106,25 +111,9 @@ def relaid(
 # --- the rules -----------------------------------------------------------------------------------
 
 
-def rule_of(eqn: Any) -> Callable[[Relayout, Any], None]:
+def rule_of(eqn: Any) -> Rule:
     """How an equation is computed on arrays that lie otherwise."""
-    name = eqn.primitive.name
-    if eqn.primitive is conv_p:
-        return convolution
-    if name in ELEMENTWISE:
-        return elementwise
-    if name in PER_DIMENSION or name in NAMES:
-        return by_dimension
-    if name in REDUCTIONS:
-        return reduction
-    if name in CALLS:
-        return call
-    if name in HOLDERS:
-        return holder
-    others = {"broadcast_in_dim": broadcast, "dot_general": product, "transpose": transpose}
-    others["jaxconv_transpose"] = transpose
-    others |= {"optimization_barrier": each, "reshape": reshape, "squeeze": reshape}
-    return others.get(name, as_it_was)
+    return convolution if eqn.primitive is conv_p else RULES.get(eqn.primitive.name, as_it_was)
 
 
 def as_it_was(program: Relayout, eqn: Any, **params: Any) -> None:
@@ -141,8 +130,9 @@ def convolution(program: Relayout, eqn: Any) -> None:
         return as_it_was(program, eqn)
     if numbers.lhs_spec == numbers.out_spec == order and jnp.issubdtype(x.aval.dtype, jnp.inexact):
         order = (0, *order[2:], 1)
-        program.at(x, order, eqn)
-    orders = program.order(x), program.order(w), order
+        orders = order, program.order(w), order
+    else:
+        orders = program.order(x), program.order(w), order
     specs = [[o.index(d) for d in spec] for o, spec in zip(orders, numbers, strict=True)]
     numbers = type(numbers)(*map(tuple, specs))
     operands, out = program.read((x, w), orders[:2], eqn), program.new(y, order)
@@ -152,7 +142,7 @@ def convolution(program: Relayout, eqn: Any) -> None:
 def _is_ordinary(atom: Any) -> bool:
     """Whether an array's sizes are numbers, and its type says nothing of a mesh."""
     sizes = all(isinstance(size, int) for size in atom.aval.shape)
-    return sizes and atom.aval.sharding.mesh.empty
+    return sizes and _compat.is_unsharded(atom.aval)
 
 
 def elementwise(program: Relayout, eqn: Any) -> None:
@@ -238,9 +228,9 @@ def reshape(program: Relayout, eqn: Any) -> None:
 
 
 def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
-    """Dimensions of shape a and those of shape b that they become; none if there are zeros."""
+    """Dimensions of shape a and those of b that they become; none if there are zeros or symbols."""
     groups: list[tuple[list[int], list[int]]] = []
-    if 0 in a or not a or not b:
+    if not a or not b or not all(isinstance(size, int) and size for size in (*a, *b)):
         return groups
     i = j = 0
     while i < len(a) and j < len(b):
@@ -311,14 +301,20 @@ def derivative(rule: Any, inputs: list[Order], outputs: list[Order], program: Re
     def move(original: Any, *zeros: bool) -> Any:
         jaxpr, consts, out_zeros = original(*zeros)
         into = inputs + [o for o, zero in zip(inputs, zeros, strict=True) if not zero]
+        captured = jaxpr.invars[: len(jaxpr.invars) - len(into)]  # 0.12: before the operands
+        into = [plain(v.aval) for v in captured] + into
         out = outputs + [o for o, zero in zip(outputs, out_zeros, strict=True) if not zero]
+        # With a `done` of its own: the rule may be called when this program is long made.
         return relaid(jaxpr, into, out, program.alone, {})[0], consts, out_zeros
 
     return _compat.around_thunk(rule, move)
 
 
 def holder(program: Relayout, eqn: Any) -> None:
-    """A loop, a branch, a custom_vjp: what goes in and comes out lies as it did."""
+    """A loop, a branch, a custom_vjp: what goes in and comes out lies as it did.
+
+    The rules of a custom_vjp are called with what lies as it did, and stay as they are.
+    """
     params: dict[str, Any] = {}
     for name, value in eqn.params.items():
         several = isinstance(value, tuple)
@@ -329,3 +325,17 @@ def holder(program: Relayout, eqn: Any) -> None:
         if any(a is not b for a, b in zip(new, inside, strict=True)):
             params[name], program.changed = new if several else new[0], True
     as_it_was(program, eqn, **params)
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys((*PER_DIMENSION, *NAMES), by_dimension),
+    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys(CALLS, call),
+    **dict.fromkeys(HOLDERS, holder),
+    **dict.fromkeys(("transpose", apart_p.name), transpose),
+    **dict.fromkeys(("reshape", "squeeze"), reshape),
+    "broadcast_in_dim": broadcast,
+    "dot_general": product,
+    "optimization_barrier": each,
+}

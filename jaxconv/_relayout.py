@@ -40,7 +40,8 @@ class Relayout:
 
     Attributes:
       equations: its equations so far.
-      known: the new variables of each old one, by their orders; as it was comes first.
+      known: the new variables of each old one, by their orders: as it was first, and last the one
+        in which it is read where any will do.
       later: old variables that spread a few numbers, and their equations. They are made where they
         are read, in the order asked for.
       depths: of how many equations, one upon the other, each of those is made.

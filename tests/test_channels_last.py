@@ -290,6 +290,21 @@ def test_long_chains_of_what_is_spread(always):
     close(jax.jit(jaxconv.accelerate(network))(X), network(X))
 
 
+def test_derivative_rules_that_hold_arrays(always):
+    held = array(6, 5, seed=9)
+
+    @jax.custom_jvp
+    def wave(x):
+        return jnp.sin(x)
+
+    wave.defjvp(lambda primals, tangents: (wave(primals[0]), tangents[0] * held))
+
+    def loss(x):
+        return conv(wave(conv(x, W)), W).sum()
+
+    close(jax.grad(jaxconv.accelerate(loss))(X), jax.grad(loss)(X))
+
+
 def test_a_program_without_results(always):
     """It has its effects."""
     seen = []
@@ -304,7 +319,24 @@ def test_a_program_without_results(always):
 
 
 def test_symbolic_sizes_stay(always):
+    """Also beside convolutions that move."""
     (n,) = jax.export.symbolic_shape("n")
     x = jax.ShapeDtypeStruct((n, 4, 6, 5), jnp.float32)
     exported = jax.export.export(jax.jit(jaxconv.accelerate(lambda x: conv(x, W))))(x)
     close(exported.call(X), conv(X, W))
+
+    def beside(y):
+        h = conv(jnp.sin(conv(X, W)), W)
+        many = h[None] * y[:, None, None, None, None]
+        return h, many.reshape(-1, *h.shape[1:]), jnp.outer(y, y).T
+
+    fast = jax.jit(jaxconv.accelerate(beside))
+    exported = jax.export.export(fast)(jax.ShapeDtypeStruct((n,), jnp.float32))
+    close(exported.call(jnp.arange(3.0)), beside(jnp.arange(3.0)))
+
+
+def test_prices_with_symbolic_sizes():
+    (n,) = jax.export.symbolic_shape("n")
+    y = jax.ShapeDtypeStruct((n, 3), jnp.float32)
+    fast = jaxconv.accelerate(lambda x, y: (conv(jnp.sin(conv(x, W)), W), y.T))
+    assert jax.export.export(jax.jit(fast))(X, y).out_avals[1].shape[0] == 3

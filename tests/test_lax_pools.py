@@ -110,6 +110,7 @@ LEFT = {
     "integers": lambda x: lax.reduce_window(
         x.astype(jnp.int32), jnp.iinfo(jnp.int32).min, lax.max, (2, 2), (1, 1), "VALID"
     ),
+    "weakly typed": lambda x: pool(lax.broadcast(2.0, x.shape) + 0.0, (2, 2), (1, 1), "VALID"),
     "another reduction": lambda x: lax.reduce_window(x, jnp.inf, lax.min, (2, 2), (1, 1), "VALID"),
 }
 
@@ -119,6 +120,7 @@ def test_what_is_left_to_lax(name):
     x, fun = ties(4, 9), LEFT[name]
     assert names(jaxconv.accelerate(fun), x) == names(fun, x)
     want = fun(x)
+    assert jaxconv.accelerate(fun)(x).weak_type == want.weak_type
     jaxconv.install()
     np.testing.assert_array_equal(jax.jit(fun)(x), want)
 
@@ -131,6 +133,17 @@ def test_symbolic_sizes_are_left_to_lax():
         exported = jax.export.export(jax.jit(call))(jax.ShapeDtypeStruct((n, 8), jnp.float32))
         np.testing.assert_array_equal(exported.call(x), fun(x))
         jaxconv.install()
+
+
+@pytest.mark.parametrize("platforms", [["cpu", "tpu"], ["cuda", "tpu"]])
+def test_exported_for_several_platforms_under_install(platforms):
+    def loss(x):
+        return pool(x, (1, 2), (1, 2), "VALID").sum()
+
+    jaxconv.install()
+    exported = jax.export.export(jax.jit(jax.grad(loss)), platforms=platforms)(ties(3, 8))
+    if "cpu" in platforms:
+        np.testing.assert_array_equal(exported.call(ties(3, 8)), jax.grad(loss)(ties(3, 8)))
 
 
 def test_uninstall_leaves_the_rules_that_were_there():
