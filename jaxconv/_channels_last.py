@@ -21,9 +21,8 @@ from jax.extend.core.primitives import transpose_p
 from jaxconv import _compat
 from jaxconv._choose import choose
 from jaxconv._layout_rules import relaid
-from jaxconv._primitive import conv_p
+from jaxconv._primitive import conv_p, spec_of
 from jaxconv._relayout import Done, apart_p, is_work, plain
-from jaxconv._spec import ConvSpec
 
 # Bytes a second of a transpose compiled by itself, read and written.
 TRANSPOSE_RATE = 4e9
@@ -42,11 +41,13 @@ def channels_last(program: Any) -> Any:
 
 
 def _moved_or_not(jaxpr: Any, done: Done) -> Any:
+    number = convolutions(jaxpr)
+    if number < 2:
+        return jaxpr
     inner = _compat.open_jaxpr(jaxpr)
     inputs, outputs = ([plain(v.aval) for v in vs] for vs in (inner.invars, inner.outvars))
     moved, _ = relaid(jaxpr, inputs, outputs, _moved_or_not, done)
-    number = convolutions(jaxpr)
-    if moved is jaxpr or number < 2:
+    if moved is jaxpr:
         return jaxpr
     margin = BETWEEN if number > LAYER else 1.0
     return moved if seconds(moved) < margin * seconds(jaxpr) else jaxpr
@@ -73,9 +74,7 @@ def seconds(jaxpr: Any) -> float:
 
 def _convolution_seconds(eqn: Any) -> float:
     """What is chosen by estimate; the same before and after where there is none."""
-    params = dict(eqn.params)
-    method = params.pop("method")
-    spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, params)
+    spec, method = spec_of(eqn)
     estimate = choose(spec, method).seconds if spec.is_static else math.nan
     return 0.0 if math.isnan(estimate) else estimate
 

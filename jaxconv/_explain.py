@@ -10,7 +10,7 @@ from typing import Any
 from jaxconv import _compat
 from jaxconv._arguments import callable_fun
 from jaxconv._choose import Choice
-from jaxconv._primitive import conv_p
+from jaxconv._primitive import conv_p, spec_of
 from jaxconv._rewrite import trace
 from jaxconv._spec import ConvSpec, Shape
 from jaxconv._tuned import decide
@@ -148,9 +148,7 @@ def _walk(jaxpr: Any, context: tuple[str, ...], backward: bool) -> Iterator[Conv
     for eqn in jaxpr.eqns:
         behind = backward or "transpose(" in _compat.name_stack_of(eqn)
         if eqn.primitive is _compat.lax_conv_p or eqn.primitive is conv_p:
-            params = dict(eqn.params)
-            method = params.pop("method", "auto")
-            spec = ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, params)
+            spec, method = spec_of(eqn)
             direction = "forward"
             if behind:
                 reversed_kernel = _is_reversed(eqn.invars[1], makers)

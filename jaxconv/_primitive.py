@@ -40,6 +40,13 @@ def as_ours(method: str) -> Any:
     return rename
 
 
+def spec_of(eqn: Any) -> tuple[ConvSpec, str]:
+    """The convolution of an equation, ours or lax's, and the method asked for."""
+    params = dict(eqn.params)
+    method = params.pop("method", "auto")
+    return ConvSpec.of(eqn.invars[0].aval, eqn.invars[1].aval, params), method
+
+
 def lower_cpu(ctx: Any, lhs: Any, rhs: Any, *, method: str, **params: Any) -> Any:
     """The CPU lowering: the method that `choose` names, or lax where nothing else can be had."""
     keep_in_heaps(ctx)

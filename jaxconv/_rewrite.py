@@ -26,8 +26,11 @@ def rewrite_jaxpr(jaxpr: Any, rename: Rename, done: dict[int, Any] | None = None
         return done[id(jaxpr)][1]
 
     def inside(value: Any) -> Any:
+        if id(value) in done:
+            return done[id(value)][1]
         mapped = _compat.map_jaxpr(value, lambda j: rewrite_jaxpr(j, rename, done))
         if mapped is not None:
+            done[id(value)] = (value, mapped)
             return mapped
         if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
             return type(value)(inside(v) for v in value)

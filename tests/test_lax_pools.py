@@ -24,7 +24,7 @@ def pool(x, size, stride, padding):
 
 
 def names(fun, *args):
-    """The primitives of a traced program, sub-programs left out but for the pools'."""
+    """The primitives of a traced program, without those of its sub-programs."""
     return [e.primitive.name for e in jax.make_jaxpr(fun)(*args).jaxpr.eqns]
 
 
