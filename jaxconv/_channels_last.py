@@ -46,7 +46,7 @@ def _moved_or_not(jaxpr: Any, done: Done) -> Any:
         return jaxpr
     inner = _compat.open_jaxpr(jaxpr)
     inputs, outputs = ([plain(v.aval) for v in vs] for vs in (inner.invars, inner.outvars))
-    moved, _ = relaid(jaxpr, inputs, outputs, _moved_or_not, done)
+    moved, *_ = relaid(jaxpr, inputs, outputs, _moved_or_not, done)
     if moved is jaxpr:
         return jaxpr
     margin = BETWEEN if number > LAYER else 1.0
@@ -61,14 +61,19 @@ def convolutions(jaxpr: Any) -> int:
 
 
 def seconds(jaxpr: Any) -> float:
-    """Of all convolutions and transposes in a program, each counted once, by estimate."""
+    """Of all convolutions and transposes in a program, by estimate.
+
+    Those of a scan count as often as it has steps, those of other loops once.
+    """
     total = 0.0
     for eqn in _compat.open_jaxpr(jaxpr).eqns:
         if eqn.primitive is conv_p:
             total += _convolution_seconds(eqn)
         elif eqn.primitive in (transpose_p, apart_p):
             total += _transpose_seconds(eqn)
-        total += sum(map(seconds, jaxprs_in_params(eqn.params)))
+        length = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        steps = length if isinstance(length, int) else 1
+        total += steps * sum(map(seconds, jaxprs_in_params(eqn.params)))
     return total
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxconv._cost import NARROW, category, estimate, slowness
+from jaxconv._cost import NARROW, category, estimate, generation, slowness
 from jaxconv._form import Form, View, forward_view, weight_view
 from jaxconv._methods import METHODS
 from jaxconv._methods._base import Method
@@ -34,8 +34,13 @@ MARGIN, INEXACT_MARGIN, RISKY_MARGIN = 0.95, 0.85, 1.5
 # longer exact can change which side of a ReLU an output is on.
 INEXACT_MACS = 10_000_000
 # Multiply-adds a second of lax where XLA has no library and uses plain loops: a group has a single
-# output, or the window has more positions than the input; the last with groups. Two AVX-512 cores.
+# output, groups have three dimensions, or the window has more positions than the input; the last
+# with groups. Two AVX-512 cores.
 PLAIN_RATE, PLAIN_RATE_OUTGROWN_GROUPS = 2e9, 0.25e9
+# The same for each output channel of a dense convolution: of a narrow one, and up to JAX 0.11 of
+# any whose input is not padded; and for each input channel of one whose input is dilated, its zeros
+# counted too. Two cores of an Intel Xeon; docs/xla.md has the tables.
+NARROW_RATE, UNPADDED_RATE, DILATED_RATE = 2e9, 0.5e9, 1.5e9
 # The same of a weight gradient for each example of a batch: lax's, and any method's that takes it
 # for what it is, a convolution in groups with windows as large as images. The rows are of a single
 # gradient, and of kernels that layers have: in groups of several outputs up to 7x7.
@@ -152,9 +157,10 @@ def seconds_of(method: Method, form: Form) -> float:
 
 
 def least_seconds(method: Method, form: Form) -> float:
-    """What `method` takes at least, where its rows are of faster convolutions; 0 elsewhere."""
+    """What `method` takes at least, where its rows are of other convolutions; 0 elsewhere."""
+    macs = form.macs * form.examples
     rate = lax_rate(form) if method.name == "lax" else IMAGES_RATE if of_images(form) else 0.0
-    return form.macs * form.examples * slowness() / rate if rate else 0.0
+    return max(macs / method.fastest(form), macs * slowness() / rate if rate else 0.0)
 
 
 def lax_rate(form: Form) -> float:
@@ -163,7 +169,17 @@ def lax_rate(form: Form) -> float:
         return PLAIN_RATE_OUTGROWN_GROUPS if form.groups * form.examples > 1 else PLAIN_RATE
     if form.groups > 1 and form.out_channels == 1:
         return PLAIN_RATE
-    return EXAMPLES_RATE if form.examples > 1 and form.taps > 1 else 0.0
+    if form.examples > 1 and form.taps > 1:
+        return EXAMPLES_RATE
+    if form.groups > 1 and form.ndim == 3:
+        return PLAIN_RATE
+    if form.kind == "weight" or form.groups > 1 or form.taps == 1:
+        return 0.0
+    if max(form.lhs_dilation) > 1:
+        return DILATED_RATE * form.in_channels / math.prod(form.lhs_dilation)
+    if generation() == "0.10" and not any(map(any, form.padding)):
+        return UNPADDED_RATE * form.out_channels
+    return NARROW_RATE * form.out_channels if form.out_channels <= NARROW else 0.0
 
 
 def of_images(form: Form) -> bool:

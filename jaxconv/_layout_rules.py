@@ -2,8 +2,9 @@
 
 The program stays the same, equation by equation: an activation, a sum over positions, pooling or a
 concatenation is computed on arrays whose dimensions stand in another order, and names the
-dimensions by their new places. Only where an array meets an equation without a rule here, goes into
-a loop or a branch, or leaves the program is it transposed, once for all who read it so.
+dimensions by their new places. Only where an array meets an equation without a rule here or leaves
+the program is it transposed, once for all who read it so. What a loop carries lies from step to
+step as its body makes it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ Rule = Callable[[Relayout, Any], None]
 # --- which equations have which rule -------------------------------------------------------------
 
 ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp complex conj
-    convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt
-    imag integer_pow is_finite le lgamma log log1p logistic lt max min mul name ne neg nextafter
-    not or pow real reduce_precision rem round rsqrt select_n sign sin sinh sqrt square
-    sub tan tanh xor""".split()
+    """abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
+    bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type copy cos cosh
+    digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac
+    imag integer_pow is_finite le le_to lgamma log log1p log2 logistic lt lt_to max min mul mulhi
+    name ne neg nextafter not one_minus_square or polygamma polynomial population_count pow real
+    reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left
+    shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan
+    tanh xor zeta""".split()
 )
 REDUCTIONS = frozenset(
     """argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
@@ -53,6 +57,7 @@ PER_DIMENSION = {
     "select_and_gather_add": _DILATED,
     "select_and_scatter_add": _WINDOW,
     "slice": "start_indices limit_indices strides",
+    "tile": "reps",
 }
 # The parameter that is a dimension, or several.
 NAMES = {
@@ -67,8 +72,8 @@ NAMES = {
 }
 # The parameter that is a program, called with the operands.
 CALLS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "remat2": "jaxpr"}
-# Programs inside these are moved by themselves.
-HOLDERS = frozenset(["cond", "custom_vjp_call", "scan", "while"])
+# How often a loop's body is asked how it makes what it is given as it made it before.
+TRIALS = 3
 
 
 def relaid(
@@ -77,8 +82,10 @@ def relaid(
     outputs: list[Order] | None,
     alone: Callable[[Any, Done], Any],
     done: Done,
-) -> tuple[Any, list[Order]]:
+) -> tuple[Any, list[Order], list[Order]]:
     """A jaxpr, closed or not, with its images channels last, and the orders of its outputs.
+
+    And those in which its inputs are read, as they were given where they are read so.
 
     Args:
       jaxpr: the program; if nothing in it moves, it is what is returned.
@@ -91,6 +98,7 @@ def relaid(
     key = id(jaxpr), tuple(inputs), None if outputs is None else tuple(outputs)
     if key not in done:
         orders: list[Order] = []
+        wanted: list[Order] = []
 
         def move(inner: Any) -> Any:
             program = Relayout(inner, inputs, alone, done)
@@ -98,14 +106,14 @@ def relaid(
                 rule_of(eqn)(program, eqn)
             new, found = program.finished(outputs)
             orders.extend(found)
+            wanted.extend(program.wanted())
             return new
 
         new = _compat.map_jaxpr(jaxpr, move)
         if _compat.open_jaxpr(new) is _compat.open_jaxpr(jaxpr):
             new = jaxpr
-        done[key] = new, orders, jaxpr  # kept, so that its id stays its own
-    new, orders, _ = done[key]
-    return new, orders
+        done[key] = new, orders, wanted, jaxpr  # kept, so that its id stays its own
+    return done[key][:3]
 
 
 # --- the rules -----------------------------------------------------------------------------------
@@ -148,7 +156,8 @@ def _is_ordinary(atom: Any) -> bool:
 def elementwise(program: Relayout, eqn: Any) -> None:
     """Each number from those in the same place."""
     (out,), order = eqn.outvars, program.common(eqn)
-    if order is not None:
+    ranks = {len(plain(a.aval)) for a in (*eqn.invars, out)} - {0}
+    if order is not None and len(ranks) == 1:  # else the bits of one number become several
         operands = [program.at(a, order, eqn) for a in eqn.invars]
         program.emit(eqn, operands, [program.new(out, order)])
     elif not out.aval.shape or not program.postpone(eqn):
@@ -169,6 +178,17 @@ def by_dimension(program: Relayout, eqn: Any) -> None:
         params[NAMES[name]] = tuple(map(order.index, named)) if several else order.index(named)
     operands = [program.at(a, order, eqn) for a in eqn.invars]
     program.emit(eqn, operands, [program.new(v, order) for v in eqn.outvars], **params)
+
+
+def dynamic(program: Relayout, eqn: Any) -> None:
+    """A part of an array, or an array with a part of it replaced, where numbers say where."""
+    arrays = [a for a in eqn.invars if a.aval.shape]
+    starts, order = eqn.invars[len(arrays) :], program.common(eqn)
+    if order is None or len(starts) != len(order):
+        return as_it_was(program, eqn)
+    operands = [program.at(a, order, eqn) for a in arrays] + list(permuted(starts, order))
+    sizes = {k: permuted(v, order) for k, v in eqn.params.items() if k == "slice_sizes"}
+    return program.emit(eqn, operands, [program.new(eqn.outvars[0], order)], **sizes)
 
 
 def reduction(program: Relayout, eqn: Any) -> None:
@@ -283,7 +303,7 @@ def call(program: Relayout, eqn: Any) -> None:
         common if program.spread(a) and len(plain(a.aval)) == len(common) else program.order(a)
         for a in eqn.invars
     ]
-    inner, results = relaid(eqn.params[name], orders, None, program.alone, program.done)
+    inner, results, _ = relaid(eqn.params[name], orders, None, program.alone, program.done)
     if inner is eqn.params[name]:
         return as_it_was(program, eqn)
     params = {name: inner}
@@ -310,21 +330,85 @@ def derivative(rule: Any, inputs: list[Order], outputs: list[Order], program: Re
     return _compat.around_thunk(rule, move)
 
 
-def holder(program: Relayout, eqn: Any) -> None:
-    """A loop, a branch, a custom_vjp: what goes in and comes out lies as it did.
+def held(program: Relayout, eqn: Any) -> None:
+    """The program of a custom_vjp, moved by itself: what goes in and comes out lies as it did.
 
-    The rules of a custom_vjp are called with what lies as it did, and stay as they are.
+    So do its rules, and are called with what lies so.
     """
-    params: dict[str, Any] = {}
-    for name, value in eqn.params.items():
-        several = isinstance(value, tuple)
-        inside = value if several else (value,)
-        if not inside or not all(map(_compat.is_jaxpr, inside)):
-            continue
-        new = tuple(program.alone(inner, program.done) for inner in inside)
-        if any(a is not b for a, b in zip(new, inside, strict=True)):
-            params[name], program.changed = new if several else new[0], True
-    as_it_was(program, eqn, **params)
+    before = eqn.params["call_jaxpr"]
+    inner = program.alone(before, program.done)
+    program.changed |= inner is not before
+    as_it_was(program, eqn, call_jaxpr=inner)
+
+
+def scan(program: Relayout, eqn: Any) -> None:
+    """What goes in and comes out a step at a time is stacked along what it is in a step."""
+    body, (consts, carried) = eqn.params["jaxpr"], _compat.scan_parts(eqn)
+    orders = [program.order(a) for a in eqn.invars]
+    stacked = [o if o[:1] == (0,) else tuple(sorted(o)) for o in orders[consts + carried :]]
+    items = [tuple(d - 1 for d in o[1:]) for o in stacked]
+    given, carry = settled(program, body, orders[:consts], orders[consts:][:carried], items)
+    into = [*given, *carry, *items]
+    _, made, _ = relaid(body, into, None, program.alone, program.done)
+    inner, *_ = relaid(body, into, [*carry, *made[carried:]], program.alone, program.done)
+    results = carry + [(0, *(d + 1 for d in o)) for o in made[carried:]]
+    repeated(program, eqn, [*given, *carry, *stacked], results, jaxpr=inner)
+
+
+def while_loop(program: Relayout, eqn: Any) -> None:
+    """What its condition reads besides lies as it is."""
+    names = "cond_jaxpr", "body_jaxpr", "cond_nconsts", "body_nconsts"
+    test, body, asked, consts = (eqn.params[name] for name in names)
+    orders = [program.order(a) for a in eqn.invars]
+    begin = orders[asked:]
+    given, carry = settled(program, body, begin[:consts], begin[consts:], [])
+    inner, *_ = relaid(body, [*given, *carry], carry, program.alone, program.done)
+    into = [*orders[:asked], *carry]
+    test, *_ = relaid(test, into, [()], program.alone, program.done)
+    orders = [*orders[:asked], *given, *carry]
+    repeated(program, eqn, orders, carry, body_jaxpr=inner, cond_jaxpr=test)
+
+
+def settled(
+    program: Relayout, body: Any, given: list[Order], carry: list[Order], items: list[Order]
+) -> tuple[list[Order], list[Order]]:
+    """How a loop's constants and its carry are to lie.
+
+    Constants as its body reads them, and the carry as it makes it of what lies so, if that comes to
+    rest; so nothing is transposed at each step.
+    """
+    for _ in range(TRIALS):
+        into = [*given, *carry, *items]
+        _, made, wanted = relaid(body, into, None, program.alone, program.done)
+        found = wanted[: len(given)], made[: len(carry)]
+        if found == (given, carry):
+            break
+        given, carry = found
+    return given, carry
+
+
+def branches(program: Relayout, eqn: Any) -> None:
+    """Operands as they lie; each result as a branch makes it that moves it, if one does."""
+    old = eqn.params["branches"]
+    orders = [program.order(a) for a in eqn.invars]
+    made = [relaid(b, orders[1:], None, program.alone, program.done)[1] for b in old]
+    out = [plain(v.aval) for v in eqn.outvars]
+    out = [next((o for o in found if o != p), p) for p, *found in zip(out, *made, strict=True)]
+    new = tuple(relaid(b, orders[1:], out, program.alone, program.done)[0] for b in old)
+    same = all(a is b for a, b in zip(new, old, strict=True))
+    repeated(program, eqn, orders, out, branches=old if same else new)
+
+
+def repeated(
+    program: Relayout, eqn: Any, orders: list[Order], results: list[Order], **inner: Any
+) -> None:
+    """`eqn` with other programs inside, on operands and with results in these orders."""
+    if all(inner[name] is eqn.params[name] for name in inner):
+        inner = {}
+    program.changed |= bool(inner)
+    operands = program.read(eqn.invars, orders, eqn)
+    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, results, strict=True)]
+    program.emit(eqn, operands, outvars, **inner)
 
 
 RULES: dict[str, Rule] = {
@@ -332,10 +416,15 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((*PER_DIMENSION, *NAMES), by_dimension),
     **dict.fromkeys(REDUCTIONS, reduction),
     **dict.fromkeys(CALLS, call),
-    **dict.fromkeys(HOLDERS, holder),
     **dict.fromkeys(("transpose", apart_p.name), transpose),
     **dict.fromkeys(("reshape", "squeeze"), reshape),
     "broadcast_in_dim": broadcast,
+    "cond": branches,
+    "custom_vjp_call": held,
     "dot_general": product,
+    "dynamic_slice": dynamic,
+    "dynamic_update_slice": dynamic,
     "optimization_barrier": each,
+    "scan": scan,
+    "while": while_loop,
 }

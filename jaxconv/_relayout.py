@@ -72,6 +72,10 @@ class Relayout:
         new = self.jaxpr.replace(invars=self.invars, outvars=outvars, eqns=self.equations)
         return new, orders
 
+    def wanted(self) -> list[Order]:
+        """The orders in which its inputs are read, as they were given where they are read so."""
+        return [next(reversed(self.known[v])) for v in self.jaxpr.invars]
+
     def order(self, atom: Any) -> Order:
         """How an operand lies: not as in the old program, if the new one has it otherwise."""
         if not _is_var(atom) or atom in self.later:

@@ -130,6 +130,12 @@ def indexed(x):
     return x[:, jnp.array([2, 0, 3, 1])] + x[1][None] + x.at[0, 1].set(2.0)
 
 
+def by_number(x):
+    i = jnp.argmax(x[0, 0, 0])  # the same in both programs
+    part = lax.dynamic_slice(x, (0, i % 2, 1, 2), (2, 3, 4, 2))
+    return lax.dynamic_update_slice(x * 2, jnp.tile(part, (1, 1, 1, 2)), (0, 1, i % 3, 0))
+
+
 def largest(x):
     return x * jnp.argmax(x, 1)[:, None] + lax.top_k(x, 2)[0].sum(-1, keepdims=True)
 
@@ -172,7 +178,18 @@ def tripled(x):
 tripled.defvjp(lambda x: (tripled(x), x), lambda x, g: (conv(g, W) + x,))
 BETWEEN = (
     *(max_pool, sum_pool, batch_norm, group_norm, shuffle, squeeze_and_excite, concatenate),
-    *(upsample, attend, mixed_order, along, masked, indexed, largest, branches, called_twice),
+    *(
+        upsample,
+        attend,
+        mixed_order,
+        along,
+        masked,
+        indexed,
+        by_number,
+        largest,
+        branches,
+        called_twice,
+    ),
     *(rematerialised, barrier, lambda x: doubled(x, 0.5), tripled, jax.nn.gelu, jax.nn.relu6),
 )
 
@@ -214,6 +231,123 @@ def test_only_the_ends_are_transposed(always, ndim):
     args = x, w, jnp.arange(4.0)
     assert transposes(jaxconv.accelerate(step), *args) == 2  # x, and its gradient
     close(jax.jit(jaxconv.accelerate(step))(*args), jax.jit(step)(*args))
+
+
+ACTIVATIONS = """celu elu gelu hard_sigmoid hard_swish hard_tanh leaky_relu log_sigmoid log_softmax
+    mish relu relu6 selu sigmoid silu soft_sign softmax softplus sparse_plus squareplus
+    standardize tanh""".split()
+
+
+def test_every_activation_is_computed_where_it_lies(always):
+    """Also those for which a newer JAX has primitives of its own; and so is its gradient."""
+
+    def step(*names):
+        def loss(x):
+            y = conv(x, W)
+            channels = {n: {"axis": 1} for n in ("log_softmax", "softmax", "standardize")}
+            y = sum(getattr(jax.nn, n)(y, **channels.get(n, {})) for n in names)
+            return (conv(y, W) ** 2).sum()
+
+        return jax.value_and_grad(loss)
+
+    for name in ACTIVATIONS:
+        found = transposes(jaxconv.accelerate(step(name)), X)
+        assert found == 2, name  # x, and its gradient
+    every = step(*ACTIVATIONS)
+    close(jax.jit(jaxconv.accelerate(every))(X), jax.jit(every)(X))
+
+
+XS = array(3, 2, 4, 6, 5, seed=2)
+
+
+def gated(x):
+    def step(h, x):
+        gate = jax.nn.sigmoid(conv(h, W) + conv(x, W))
+        h = gate * h + (1 - gate) * jnp.tanh(conv(h * gate, W))
+        return h, h.mean((2, 3))
+
+    h, means = lax.scan(step, jnp.zeros_like(x), XS, reverse=True)
+    return h, means
+
+
+def stacked(x):
+    """Images go in and come out a step at a time, after two that change places."""
+
+    def step(pair, x):
+        a, b = pair
+        return (jnp.tanh(conv(b, W)), a + x), conv(a, W)
+
+    (a, b), ys = lax.scan(step, (x, conv(x, W)), XS, unroll=2)
+    return lax.scan(lambda h, y: (jnp.tanh(conv(h + y, W)), None), a - b, jnp.tanh(ys))[0]
+
+
+def nested(x):
+    def inner(h, _):
+        return jnp.tanh(conv(h, W)) + 0.1, None
+
+    def outer(h, x):
+        return lax.scan(inner, h + x, None, length=2)[0], jnp.float32(1.0)
+
+    return lax.scan(outer, conv(x, W), XS)
+
+
+def by_turns(x):
+    """It comes to rest in no order: each step makes the other of what it is given."""
+
+    def step(pair, _):
+        a, b = pair
+        return (b[:, jnp.array([1, 0, 3, 2])], jnp.tanh(conv(a, W))), b[0]
+
+    return lax.scan(step, (x, conv(x, W)), None, length=3)
+
+
+def counted(x):
+    def step(state):
+        i, h = state
+        return i + 1, jnp.tanh(conv(jax.nn.relu(conv(h, W)), W)) + x
+
+    return lax.while_loop(lambda state: (state[0] < 3) & (state[1].sum() < 1e6), step, (0, x))
+
+
+def chosen(x):
+    y = conv(x, W)
+    ways = (lambda y: jnp.tanh(conv(y, W)), lambda y: y * 2, lambda y: y[:, ::-1] + conv(y, W))
+    return conv(lax.switch((y.sum() > 0).astype(int) * 2, ways, y), W)
+
+
+def inside(fun, *args):
+    """How many transposes are in loops and branches."""
+    traced = jax.make_jaxpr(fun)(*args)
+    held = [e for e in equations(traced) if e.primitive.name in ("scan", "while", "cond")]
+    programs = [p for e in held for p in jaxprs_in_params(e.params)]
+    found = [e for p in programs for e in equations(p) if e.primitive is apart_p]
+    return len(programs), len(found)
+
+
+@pytest.mark.parametrize(
+    ("loop", "number"),
+    [(gated, 1), (stacked, 1), (nested, 1), (by_turns, 3), (counted, 0), (chosen, 0)],
+)
+def test_loops_carry_images_as_they_are_made(always, loop, number):
+    """And branches take and give them so. Of what lies otherwise a step's part is transposed."""
+    fast = jaxconv.accelerate(loop)
+    assert 3 in images(fast, X)
+    programs, found = inside(fast, X)
+    assert programs and found == number
+    close(jax.jit(fast)(X), jax.jit(loop)(X))
+    if loop is counted:
+        tangents = X, X / 2
+        close(jax.jit(lambda x, t: jax.jvp(fast, (x,), (t,)))(*tangents)[0], loop(X))
+        return
+
+    def loss(loop):
+        return lambda x: sum((y.astype(jnp.float32) ** 2).mean() for y in jax.tree.leaves(loop(x)))
+
+    step = jax.value_and_grad(loss(loop))
+    want = jax.jit(step)(X)
+    assert loop is by_turns or inside(jaxconv.accelerate(step), X)[1] == number
+    close(jax.jit(jaxconv.accelerate(step))(X), want)
+    close(jax.jit(jax.value_and_grad(loss(fast)))(X), want)
 
 
 def test_it_moves_by_estimate():

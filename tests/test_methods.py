@@ -14,10 +14,14 @@ from direct_sum import convolution, spread
 from jax import lax
 
 import jaxconv
+from jaxconv import _choose as choose_module
 from jaxconv import _cost, _processor
 from jaxconv._calibration import COEFFICIENTS
 from jaxconv._choose import (
+    DILATED_RATE,
+    NARROW_RATE,
     PLAIN_RATE,
+    UNPADDED_RATE,
     Option,
     best_for,
     candidates,
@@ -788,6 +792,39 @@ def test_lax_is_known_to_be_slow_for_groups_of_one_output():
     one, two = (form_of("forward", "first", 1, 160, 16, o, *numbers) for o in (1, 2))
     assert seconds_of(METHODS["lax"], one) >= one.macs / PLAIN_RATE
     assert lax_rate(one) == PLAIN_RATE and lax_rate(two) == 0
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("version", sorted(COEFFICIENTS))
+def test_loops_are_not_estimated_faster_than_they_can_be(version, layout, monkeypatch):
+    """4 to 512 channels were estimated at a tenth of what they took, four times lax's time."""
+    monkeypatch.setattr(_cost, "calibration", lambda: version)
+    numbers = ((16, 8), (4, 9), (1, 1), ((1, 1), (4, 4)), (1, 1), (1, 1))
+    form = form_of("forward", layout, 16, 1, 4, 512, *numbers)
+    loop = METHODS["channel_blocks"]
+    assert loop.supports(form) is None
+    assert seconds_of(loop, form) >= form.macs / loop.fastest(form)
+    if version == "0.10":
+        fitted = estimate(loop, form)
+        assert fitted and fitted < form.macs / loop.fastest(form)
+        assert seconds_of(METHODS["lax"], form) < seconds_of(loop, form)
+
+
+def test_lax_is_known_to_be_slow_where_it_was_not_timed(monkeypatch):
+    """Without padding up to JAX 0.11, with few outputs, of few dilated channels, groups in 3-D."""
+
+    def rate(c, o, pad, up=1, ndim=2, groups=1):
+        per = [(n,) * ndim for n in (28, 3, 1)]
+        numbers = (*per, ((pad, pad),) * ndim, (1,) * ndim, (up,) * ndim)
+        return lax_rate(form_of("forward", "last", 2, groups, c, o, *numbers))
+
+    for generation in ("0.10", "0.12"):
+        monkeypatch.setattr(choose_module, "generation", lambda: generation)  # noqa: B023
+        old = generation == "0.10"
+        assert rate(64, 64, 0) == (64 * UNPADDED_RATE if old else 0) and rate(64, 64, 1) == 0
+        assert rate(64, 3, 1) == 3 * NARROW_RATE
+        assert rate(3, 64, 1, up=2) == 3 * DILATED_RATE / 4
+        assert rate(4, 4, 1, ndim=3, groups=2) == PLAIN_RATE and rate(64, 64, 1, ndim=3) == 0
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])

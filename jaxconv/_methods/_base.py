@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Method(NamedTuple):
       work: form -> the form whose work it does, where it fills up tiles or vectors.
       besides: form -> estimated seconds of what it does on this processor beside what was measured.
       composed: whether its cost is that of smaller convolutions by the engine's choice.
+      fastest: form -> multiply-adds a second that it does at most, whatever was fitted says.
       linear: whether what it takes follows the linear model of `_cost`, fitted to measurements.
     """
 
@@ -42,6 +44,7 @@ class Method(NamedTuple):
     work: Callable[[Form], Form] = lambda form: form
     besides: Callable[[Form], float] = lambda form: 0.0
     composed: bool = False
+    fastest: Callable[[Form], float] = lambda form: math.inf
     linear: bool = True
 
     def of(self, kind: str) -> Run | None:

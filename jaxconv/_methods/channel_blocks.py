@@ -27,6 +27,7 @@ from jax import Array, lax
 
 from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
+from jaxconv._methods._rates import of_loops
 from jaxconv._methods._terms import add_up, in_passes
 from jaxconv._methods.shifts import pad_rows
 
@@ -203,4 +204,5 @@ METHOD = Method(
     forward,
     None,
     cost,
+    fastest=of_loops,
 )

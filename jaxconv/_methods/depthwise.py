@@ -16,6 +16,7 @@ from jax import Array, lax
 from jaxconv._form import Form, pad_input, window
 from jaxconv._methods import phases, shifts
 from jaxconv._methods._base import Method
+from jaxconv._methods._rates import of_loops
 from jaxconv._methods._terms import add_up, times
 
 MOST_TAPS = 81
@@ -93,4 +94,5 @@ METHOD = Method(
     cost,
     work=shifts.in_whole_vectors,
     besides=copies,
+    fastest=of_loops,
 )

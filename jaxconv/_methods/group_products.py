@@ -25,6 +25,7 @@ from jaxconv._form import Form, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._loop import Index, divisor, join, part, total
 from jaxconv._methods._products import by_onednn, over_rows, product
+from jaxconv._methods._rates import by_outputs
 
 # Taps; rows of x for each of y, where both are unfolded.
 MOST_TAPS, MOST_ROWS = 64, 1.5
@@ -176,4 +177,5 @@ METHOD = Method(
     None,
     weight,
     cost,
+    fastest=by_outputs,
 )

@@ -30,6 +30,7 @@ from jaxconv import _compat
 from jaxconv._form import Form
 from jaxconv._methods._base import Method
 from jaxconv._methods._products import of_few_rows, product
+from jaxconv._methods._rates import by_inputs
 from jaxconv._methods._transposes import MANY_TERMS
 
 # Multiply-adds a second of the product, bytes a second of the sums, seconds of a phase and a call.
@@ -253,4 +254,5 @@ METHOD = Method(
     forward,
     None,
     cost,
+    fastest=by_inputs,
 )

@@ -33,6 +33,7 @@ from jaxconv._form import Form, pad_input, window
 from jaxconv._methods._base import Method
 from jaxconv._methods._columns import column_window, columns
 from jaxconv._methods._loop import cut_along, total
+from jaxconv._methods._rates import of_loops
 from jaxconv._methods._terms import add_up, in_passes, times
 
 # Terms in one fused loop over rows and over channels: what is split into several pays for copies of
@@ -360,4 +361,5 @@ METHOD = Method(
     None,
     cost,
     work=in_whole_vectors,
+    fastest=of_loops,
 )
