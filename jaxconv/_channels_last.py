@@ -46,7 +46,7 @@ def _moved_or_not(jaxpr: Any, done: Done) -> Any:
         return jaxpr
     inner = _compat.open_jaxpr(jaxpr)
     inputs, outputs = ([plain(v.aval) for v in vs] for vs in (inner.invars, inner.outvars))
-    moved, *_ = relaid(jaxpr, inputs, outputs, _moved_or_not, done)
+    moved = relaid(jaxpr, inputs, outputs, _moved_or_not, done).program
     if moved is jaxpr:
         return jaxpr
     margin = BETWEEN if number > LAYER else 1.0

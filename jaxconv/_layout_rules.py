@@ -10,7 +10,7 @@ step as its body makes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.extend.core.primitives import reshape_p
@@ -72,8 +72,23 @@ NAMES = {
 }
 # The parameter that is a program, called with the operands.
 CALLS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr", "remat2": "jaxpr"}
-# How often a loop's body is asked how it makes what it is given as it made it before.
+# Attempts at a carry that a loop's body makes as it is given it. After the last, the body
+# transposes what it makes otherwise.
 TRIALS = 3
+
+
+class Relaid(NamedTuple):
+    """A program with its images channels last.
+
+    Attributes:
+      program: the jaxpr, closed if it was.
+      outputs: the orders of its outputs.
+      wanted: those in which it reads its inputs: as they were given, if it reads them so too.
+    """
+
+    program: Any
+    outputs: list[Order]
+    wanted: list[Order]
 
 
 def relaid(
@@ -82,17 +97,15 @@ def relaid(
     outputs: list[Order] | None,
     alone: Callable[[Any, Done], Any],
     done: Done,
-) -> tuple[Any, list[Order], list[Order]]:
-    """A jaxpr, closed or not, with its images channels last, and the orders of its outputs.
-
-    And those in which its inputs are read, as they were given where they are read so.
+) -> Relaid:
+    """A jaxpr, closed or not, with its images channels last.
 
     Args:
       jaxpr: the program; if nothing in it moves, it is what is returned.
       inputs: the orders of its inputs.
       outputs: those that its outputs are to have; None for such as they come in.
-      alone: `alone(jaxpr, done)` does it to a loop's or a branch's program, inputs and outputs as
-        they are.
+      alone: `alone(jaxpr, done)` does it to the program of a custom_vjp, inputs and outputs as they
+        are.
       done: what was returned before, by program and orders, so that one object stays one.
     """
     key = id(jaxpr), tuple(inputs), None if outputs is None else tuple(outputs)
@@ -106,14 +119,14 @@ def relaid(
                 rule_of(eqn)(program, eqn)
             new, found = program.finished(outputs)
             orders.extend(found)
-            wanted.extend(program.wanted())
+            wanted.extend(program.wanted(inputs))
             return new
 
         new = _compat.map_jaxpr(jaxpr, move)
         if _compat.open_jaxpr(new) is _compat.open_jaxpr(jaxpr):
             new = jaxpr
-        done[key] = new, orders, wanted, jaxpr  # kept, so that its id stays its own
-    return done[key][:3]
+        done[key] = Relaid(new, orders, wanted), jaxpr  # kept, so that its id stays its own
+    return done[key][0]
 
 
 # --- the rules -----------------------------------------------------------------------------------
@@ -182,9 +195,9 @@ def by_dimension(program: Relayout, eqn: Any) -> None:
 
 def dynamic(program: Relayout, eqn: Any) -> None:
     """A part of an array, or an array with a part of it replaced, where numbers say where."""
-    arrays = [a for a in eqn.invars if a.aval.shape]
-    starts, order = eqn.invars[len(arrays) :], program.common(eqn)
-    if order is None or len(starts) != len(order):
+    number = 2 if eqn.primitive.name == "dynamic_update_slice" else 1
+    arrays, starts, order = eqn.invars[:number], eqn.invars[number:], program.common(eqn)
+    if order is None:
         return as_it_was(program, eqn)
     operands = [program.at(a, order, eqn) for a in arrays] + list(permuted(starts, order))
     sizes = {k: permuted(v, order) for k, v in eqn.params.items() if k == "slice_sizes"}
@@ -295,7 +308,7 @@ def each(program: Relayout, eqn: Any) -> None:
 
 
 def call(program: Relayout, eqn: Any) -> None:
-    """A program inside, called with operands as they lie."""
+    """A program inside, called with operands as they lie, if it reads them so."""
     name, common = CALLS[eqn.primitive.name], program.common(eqn) or ()
     if not _compat.is_ordinary_call(eqn):
         return as_it_was(program, eqn)
@@ -303,6 +316,7 @@ def call(program: Relayout, eqn: Any) -> None:
         common if program.spread(a) and len(plain(a.aval)) == len(common) else program.order(a)
         for a in eqn.invars
     ]
+    orders = relaid(eqn.params[name], orders, None, program.alone, program.done).wanted
     inner, results, _ = relaid(eqn.params[name], orders, None, program.alone, program.done)
     if inner is eqn.params[name]:
         return as_it_was(program, eqn)
@@ -325,13 +339,13 @@ def derivative(rule: Any, inputs: list[Order], outputs: list[Order], program: Re
         into = [plain(v.aval) for v in captured] + into
         out = outputs + [o for o, zero in zip(outputs, out_zeros, strict=True) if not zero]
         # With a `done` of its own: the rule may be called when this program is long made.
-        return relaid(jaxpr, into, out, program.alone, {})[0], consts, out_zeros
+        return relaid(jaxpr, into, out, program.alone, {}).program, consts, out_zeros
 
     return _compat.around_thunk(rule, move)
 
 
-def held(program: Relayout, eqn: Any) -> None:
-    """The program of a custom_vjp, moved by itself: what goes in and comes out lies as it did.
+def custom_vjp(program: Relayout, eqn: Any) -> None:
+    """Its program is moved by itself: what goes in and comes out lies as it did.
 
     So do its rules, and are called with what lies so.
     """
@@ -342,72 +356,82 @@ def held(program: Relayout, eqn: Any) -> None:
 
 
 def scan(program: Relayout, eqn: Any) -> None:
-    """What goes in and comes out a step at a time is stacked along what it is in a step."""
-    body, (consts, carried) = eqn.params["jaxpr"], _compat.scan_parts(eqn)
+    """What goes in and comes out a step at a time is stacked along what it is in a step.
+
+    If the body reads it otherwise, that is transposed a step at a time too: it is as much work.
+    """
+    body, (consts, carries) = eqn.params["jaxpr"], _compat.scan_parts(eqn)
     orders = [program.order(a) for a in eqn.invars]
-    stacked = [o if o[:1] == (0,) else tuple(sorted(o)) for o in orders[consts + carried :]]
+    stacked = [o if o[:1] == (0,) else tuple(sorted(o)) for o in orders[consts + carries :]]
     items = [tuple(d - 1 for d in o[1:]) for o in stacked]
-    given, carry = settled(program, body, orders[:consts], orders[consts:][:carried], items)
-    into = [*given, *carry, *items]
-    _, made, _ = relaid(body, into, None, program.alone, program.done)
-    inner, *_ = relaid(body, into, [*carry, *made[carried:]], program.alone, program.done)
-    results = carry + [(0, *(d + 1 for d in o)) for o in made[carried:]]
-    repeated(program, eqn, [*given, *carry, *stacked], results, jaxpr=inner)
+    given, carry = settled(program, body, orders[:consts], orders[consts:][:carries], items)
+    inputs = [*given, *carry, *items]
+    made = relaid(body, inputs, None, program.alone, program.done).outputs[carries:]
+    inner = relaid(body, inputs, carry + made, program.alone, program.done).program
+    outputs = carry + [(0, *(d + 1 for d in o)) for o in made]
+    with_programs(program, eqn, [*given, *carry, *stacked], outputs, jaxpr=inner)
 
 
 def while_loop(program: Relayout, eqn: Any) -> None:
-    """What its condition reads besides lies as it is."""
+    """Its condition is asked of the carry as the body makes it."""
     names = "cond_jaxpr", "body_jaxpr", "cond_nconsts", "body_nconsts"
-    test, body, asked, consts = (eqn.params[name] for name in names)
+    test, body, cond_consts, body_consts = (eqn.params[name] for name in names)
     orders = [program.order(a) for a in eqn.invars]
-    begin = orders[asked:]
-    given, carry = settled(program, body, begin[:consts], begin[consts:], [])
-    inner, *_ = relaid(body, [*given, *carry], carry, program.alone, program.done)
-    into = [*orders[:asked], *carry]
-    test, *_ = relaid(test, into, [()], program.alone, program.done)
-    orders = [*orders[:asked], *given, *carry]
-    repeated(program, eqn, orders, carry, body_jaxpr=inner, cond_jaxpr=test)
+    asked, given, carry = (
+        orders[:cond_consts],
+        orders[cond_consts:][:body_consts],
+        orders[cond_consts + body_consts :],
+    )
+    answer = [plain(v.aval) for v in _compat.open_jaxpr(test).outvars]
+    if answer == [()]:
+        given, carry = settled(program, body, given, carry, [])
+    else:  # one answer for each of a batch, whose dimensions have to stay the first of the carry
+        carry = [plain(v.aval) for v in eqn.outvars]
+    asked = relaid(test, asked + carry, answer, program.alone, program.done).wanted[:cond_consts]
+    inner = {
+        "body_jaxpr": relaid(body, given + carry, carry, program.alone, program.done).program,
+        "cond_jaxpr": relaid(test, asked + carry, answer, program.alone, program.done).program,
+    }
+    with_programs(program, eqn, asked + given + carry, carry, **inner)
 
 
 def settled(
     program: Relayout, body: Any, given: list[Order], carry: list[Order], items: list[Order]
 ) -> tuple[list[Order], list[Order]]:
-    """How a loop's constants and its carry are to lie.
+    """How a loop's constants and its carry are to lie, so that its body transposes nothing.
 
-    Constants as its body reads them, and the carry as it makes it of what lies so, if that comes to
-    rest; so nothing is transposed at each step.
+    Constants as the body reads them, and the carry as it makes it of what lies so. Where that does
+    not come to rest the body transposes what it has to.
     """
     for _ in range(TRIALS):
-        into = [*given, *carry, *items]
-        _, made, wanted = relaid(body, into, None, program.alone, program.done)
-        found = wanted[: len(given)], made[: len(carry)]
-        if found == (given, carry):
+        found = relaid(body, [*given, *carry, *items], None, program.alone, program.done)
+        before = given, carry
+        given, carry = found.wanted[: len(given)], found.outputs[: len(carry)]
+        if (given, carry) == before:
             break
-        given, carry = found
     return given, carry
 
 
 def branches(program: Relayout, eqn: Any) -> None:
     """Operands as they lie; each result as a branch makes it that moves it, if one does."""
-    old = eqn.params["branches"]
-    orders = [program.order(a) for a in eqn.invars]
-    made = [relaid(b, orders[1:], None, program.alone, program.done)[1] for b in old]
-    out = [plain(v.aval) for v in eqn.outvars]
-    out = [next((o for o in found if o != p), p) for p, *found in zip(out, *made, strict=True)]
-    new = tuple(relaid(b, orders[1:], out, program.alone, program.done)[0] for b in old)
+    old, orders = eqn.params["branches"], [program.order(a) for a in eqn.invars]
+    made = [relaid(b, orders[1:], None, program.alone, program.done).outputs for b in old]
+    outputs = []
+    for number, out in enumerate(eqn.outvars):
+        ways = [orders[number] for orders in made]
+        outputs.append(next((o for o in ways if o != plain(out.aval)), plain(out.aval)))
+    new = tuple(relaid(b, orders[1:], outputs, program.alone, program.done).program for b in old)
     same = all(a is b for a, b in zip(new, old, strict=True))
-    repeated(program, eqn, orders, out, branches=old if same else new)
+    with_programs(program, eqn, orders, outputs, branches=old if same else new)
 
 
-def repeated(
-    program: Relayout, eqn: Any, orders: list[Order], results: list[Order], **inner: Any
+def with_programs(
+    program: Relayout, eqn: Any, inputs: list[Order], outputs: list[Order], **inner: Any
 ) -> None:
     """`eqn` with other programs inside, on operands and with results in these orders."""
-    if all(inner[name] is eqn.params[name] for name in inner):
-        inner = {}
-    program.changed |= bool(inner)
-    operands = program.read(eqn.invars, orders, eqn)
-    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, results, strict=True)]
+    program.changed |= any(inner[name] is not eqn.params[name] for name in inner)
+    operands = program.read(eqn.invars, inputs, eqn)
+    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, outputs, strict=True)]
     program.emit(eqn, operands, outvars, **inner)
 
 
@@ -420,7 +444,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("reshape", "squeeze"), reshape),
     "broadcast_in_dim": broadcast,
     "cond": branches,
-    "custom_vjp_call": held,
+    "custom_vjp_call": custom_vjp,
     "dot_general": product,
     "dynamic_slice": dynamic,
     "dynamic_update_slice": dynamic,

@@ -42,6 +42,7 @@ class Relayout:
       equations: its equations so far.
       known: the new variables of each old one, by their orders: as it was first, and last the one
         in which it is read where any will do.
+      asked: the orders in which each old variable was read.
       later: old variables that spread a few numbers, and their equations. They are made where they
         are read, in the order asked for.
       depths: of how many equations, one upon the other, each of those is made.
@@ -54,6 +55,7 @@ class Relayout:
         self.jaxpr, self.alone, self.done = jaxpr, alone, done
         self.equations: list[Any] = []
         self.known: dict[Any, dict[Order, Any]] = {}
+        self.asked: dict[Any, dict[Order, None]] = {}
         self.later: dict[Any, Any] = {}
         self.depths: dict[Any, int] = {}
         self.changed = False
@@ -72,9 +74,11 @@ class Relayout:
         new = self.jaxpr.replace(invars=self.invars, outvars=outvars, eqns=self.equations)
         return new, orders
 
-    def wanted(self) -> list[Order]:
-        """The orders in which its inputs are read, as they were given where they are read so."""
-        return [next(reversed(self.known[v])) for v in self.jaxpr.invars]
+    def wanted(self, inputs: list[Order]) -> list[Order]:
+        """The orders in which its inputs are read: as they were given, if they are read so too."""
+        asked = [list(self.asked.get(v, ())) for v in self.jaxpr.invars]
+        pairs = zip(inputs, asked, strict=True)
+        return [o if o in orders or not orders else orders[-1] for o, orders in pairs]
 
     def order(self, atom: Any) -> Order:
         """How an operand lies: not as in the old program, if the new one has it otherwise."""
@@ -128,6 +132,7 @@ class Relayout:
             return atom
         if not _is_var(atom):
             return self.transposed(atom, plain(atom.aval), order, eqn)
+        self.asked.setdefault(atom, {})[order] = None
         if order not in self.known.get(atom, {}):
             if atom in self.later:
                 self.make(self.later[atom], order)
