@@ -15,8 +15,9 @@ from jaxconv._form import Form
 # Multiply-adds a second of a loop over terms that are written out: half as many were seen.
 LOOP_RATE = 60e9
 # Numbers a second of a matrix of windows to be multiplied, or of products to be added up, where
-# each stands for so FEW channels; of more, estimates are of measurements.
-MATRIX_RATE, FEW = 1e9, 3
+# each stands for so FEW channels, or of a kernel of MANY_TAPS for SOME; of more, estimates are of
+# measurements.
+MATRIX_RATE, FEW, SOME, MANY_TAPS = 1e9, 3, 16, 49
 
 
 def of_loops(form: Form) -> float:
@@ -31,4 +32,5 @@ def by_outputs(form: Form) -> float:
 
 def by_inputs(form: Form) -> float:
     """Where the products of all taps are added up: each is a sum over the inputs."""
-    return MATRIX_RATE * form.in_channels if form.in_channels <= FEW else math.inf
+    few = SOME if form.taps >= MANY_TAPS else FEW
+    return MATRIX_RATE * form.in_channels if form.in_channels <= few else math.inf
