@@ -35,7 +35,7 @@ BETWEEN, LAYER = 1.25, 3
 def channels_last(program: Any) -> Any:
     """The closed jaxpr `program` moved to channels last, or itself if that is faster.
 
-    Its arguments and results lie as before. If it stays, so do the loops and branches in it.
+    Its arguments and results lie as before. If it stays, so does all that is in it.
     """
     return _moved_or_not(program, {})
 

@@ -126,6 +126,7 @@ def relaid(
         if _compat.open_jaxpr(new) is _compat.open_jaxpr(jaxpr):
             new = jaxpr
         done[key] = Relaid(new, orders, wanted), jaxpr  # kept, so that its id stays its own
+        done.setdefault((*key[:2], tuple(orders)), done[key])  # it may be asked for as it came
     return done[key][0]
 
 
@@ -137,10 +138,27 @@ def rule_of(eqn: Any) -> Rule:
     return convolution if eqn.primitive is conv_p else RULES.get(eqn.primitive.name, as_it_was)
 
 
+def in_orders(
+    program: Relayout, eqn: Any, inputs: list[Order], outputs: list[Order], **params: Any
+) -> None:
+    """On operands and with results in these orders; `params` are programs inside, if any is new."""
+    program.changed |= any(params[name] is not eqn.params[name] for name in params)
+    operands = program.read(eqn.invars, inputs, eqn)
+    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, outputs, strict=True)]
+    program.emit(eqn, operands, outvars, **params)
+
+
 def as_it_was(program: Relayout, eqn: Any, **params: Any) -> None:
     """On operands and with results as in the old program."""
-    operands = program.read(eqn.invars, [plain(a.aval) for a in eqn.invars], eqn)
-    program.emit(eqn, operands, [program.new(v, plain(v.aval)) for v in eqn.outvars], **params)
+    inputs, outputs = ([plain(a.aval) for a in atoms] for atoms in (eqn.invars, eqn.outvars))
+    in_orders(program, eqn, inputs, outputs, **params)
+
+
+def relaid_in(
+    program: Relayout, jaxpr: Any, inputs: list[Order], outputs: list[Order] | None = None
+) -> Relaid:
+    """A program inside one that is moved."""
+    return relaid(jaxpr, inputs, outputs, program.alone, program.done)
 
 
 def convolution(program: Relayout, eqn: Any) -> None:
@@ -303,8 +321,7 @@ def product(program: Relayout, eqn: Any) -> None:
 def each(program: Relayout, eqn: Any) -> None:
     """Results that are the operands, as they lie."""
     orders = [program.order(a) for a in eqn.invars]
-    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, orders, strict=True)]
-    program.emit(eqn, program.read(eqn.invars, orders, eqn), outvars)
+    in_orders(program, eqn, orders, orders)
 
 
 def call(program: Relayout, eqn: Any) -> None:
@@ -316,17 +333,15 @@ def call(program: Relayout, eqn: Any) -> None:
         common if program.spread(a) and len(plain(a.aval)) == len(common) else program.order(a)
         for a in eqn.invars
     ]
-    orders = relaid(eqn.params[name], orders, None, program.alone, program.done).wanted
-    inner, results, _ = relaid(eqn.params[name], orders, None, program.alone, program.done)
+    orders = relaid_in(program, eqn.params[name], orders).wanted
+    inner, results, _ = relaid_in(program, eqn.params[name], orders)
     if inner is eqn.params[name]:
         return as_it_was(program, eqn)
     params = {name: inner}
     if "jvp_jaxpr_fun" in eqn.params:
         theirs = orders[eqn.params["num_consts"] :]
         params["jvp_jaxpr_fun"] = derivative(eqn.params["jvp_jaxpr_fun"], theirs, results, program)
-    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, results, strict=True)]
-    program.changed = True
-    return program.emit(eqn, program.read(eqn.invars, orders, eqn), outvars, **params)
+    return in_orders(program, eqn, orders, results, **params)
 
 
 def derivative(rule: Any, inputs: list[Order], outputs: list[Order], program: Relayout) -> Any:
@@ -349,10 +364,7 @@ def custom_vjp(program: Relayout, eqn: Any) -> None:
 
     So do its rules, and are called with what lies so.
     """
-    before = eqn.params["call_jaxpr"]
-    inner = program.alone(before, program.done)
-    program.changed |= inner is not before
-    as_it_was(program, eqn, call_jaxpr=inner)
+    as_it_was(program, eqn, call_jaxpr=program.alone(eqn.params["call_jaxpr"], program.done))
 
 
 def scan(program: Relayout, eqn: Any) -> None:
@@ -366,10 +378,10 @@ def scan(program: Relayout, eqn: Any) -> None:
     items = [tuple(d - 1 for d in o[1:]) for o in stacked]
     given, carry = settled(program, body, orders[:consts], orders[consts:][:carries], items)
     inputs = [*given, *carry, *items]
-    made = relaid(body, inputs, None, program.alone, program.done).outputs[carries:]
-    inner = relaid(body, inputs, carry + made, program.alone, program.done).program
+    made = relaid_in(program, body, inputs).outputs[carries:]
+    inner = relaid_in(program, body, inputs, carry + made).program
     outputs = carry + [(0, *(d + 1 for d in o)) for o in made]
-    with_programs(program, eqn, [*given, *carry, *stacked], outputs, jaxpr=inner)
+    in_orders(program, eqn, [*given, *carry, *stacked], outputs, jaxpr=inner)
 
 
 def while_loop(program: Relayout, eqn: Any) -> None:
@@ -387,12 +399,12 @@ def while_loop(program: Relayout, eqn: Any) -> None:
         given, carry = settled(program, body, given, carry, [])
     else:  # one answer for each of a batch, whose dimensions have to stay the first of the carry
         carry = [plain(v.aval) for v in eqn.outvars]
-    asked = relaid(test, asked + carry, answer, program.alone, program.done).wanted[:cond_consts]
+    asked = relaid_in(program, test, asked + carry, answer).wanted[:cond_consts]
     inner = {
-        "body_jaxpr": relaid(body, given + carry, carry, program.alone, program.done).program,
-        "cond_jaxpr": relaid(test, asked + carry, answer, program.alone, program.done).program,
+        "body_jaxpr": relaid_in(program, body, given + carry, carry).program,
+        "cond_jaxpr": relaid_in(program, test, asked + carry, answer).program,
     }
-    with_programs(program, eqn, asked + given + carry, carry, **inner)
+    in_orders(program, eqn, asked + given + carry, carry, **inner)
 
 
 def settled(
@@ -404,7 +416,7 @@ def settled(
     not come to rest the body transposes what it has to.
     """
     for _ in range(TRIALS):
-        found = relaid(body, [*given, *carry, *items], None, program.alone, program.done)
+        found = relaid_in(program, body, [*given, *carry, *items])
         before = given, carry
         given, carry = found.wanted[: len(given)], found.outputs[: len(carry)]
         if (given, carry) == before:
@@ -415,24 +427,13 @@ def settled(
 def branches(program: Relayout, eqn: Any) -> None:
     """Operands as they lie; each result as a branch makes it that moves it, if one does."""
     old, orders = eqn.params["branches"], [program.order(a) for a in eqn.invars]
-    made = [relaid(b, orders[1:], None, program.alone, program.done).outputs for b in old]
+    made = zip(*(relaid_in(program, b, orders[1:]).outputs for b in old), strict=True)
     outputs = []
-    for number, out in enumerate(eqn.outvars):
-        ways = [orders[number] for orders in made]
+    for out, ways in zip(eqn.outvars, made, strict=True):
         outputs.append(next((o for o in ways if o != plain(out.aval)), plain(out.aval)))
-    new = tuple(relaid(b, orders[1:], outputs, program.alone, program.done).program for b in old)
+    new = tuple(relaid_in(program, b, orders[1:], outputs).program for b in old)
     same = all(a is b for a, b in zip(new, old, strict=True))
-    with_programs(program, eqn, orders, outputs, branches=old if same else new)
-
-
-def with_programs(
-    program: Relayout, eqn: Any, inputs: list[Order], outputs: list[Order], **inner: Any
-) -> None:
-    """`eqn` with other programs inside, on operands and with results in these orders."""
-    program.changed |= any(inner[name] is not eqn.params[name] for name in inner)
-    operands = program.read(eqn.invars, inputs, eqn)
-    outvars = [program.new(v, order) for v, order in zip(eqn.outvars, outputs, strict=True)]
-    program.emit(eqn, operands, outvars, **inner)
+    in_orders(program, eqn, orders, outputs, branches=old if same else new)
 
 
 RULES: dict[str, Rule] = {

@@ -178,19 +178,9 @@ def tripled(x):
 tripled.defvjp(lambda x: (tripled(x), x), lambda x, g: (conv(g, W) + x,))
 BETWEEN = (
     *(max_pool, sum_pool, batch_norm, group_norm, shuffle, squeeze_and_excite, concatenate),
-    *(
-        upsample,
-        attend,
-        mixed_order,
-        along,
-        masked,
-        indexed,
-        by_number,
-        largest,
-        branches,
-        called_twice,
-    ),
-    *(rematerialised, barrier, lambda x: doubled(x, 0.5), tripled, jax.nn.gelu, jax.nn.relu6),
+    *(upsample, attend, mixed_order, along, masked, indexed, by_number, largest, branches),
+    *(called_twice, rematerialised, barrier, lambda x: doubled(x, 0.5), tripled),
+    *(jax.nn.gelu, jax.nn.relu6),
 )
 
 
@@ -336,8 +326,11 @@ def test_loops_carry_images_as_they_are_made(always, loop, number):
     assert programs and found == number
     close(jax.jit(fast)(X), jax.jit(loop)(X))
     if loop is counted:
-        tangents = X, X / 2
-        close(jax.jit(lambda x, t: jax.jvp(fast, (x,), (t,)))(*tangents)[0], loop(X))
+        # Integers have no tangents, and a while loop no reverse mode.
+        forward = [
+            jax.jit(lambda x, f=f: jax.jvp(lambda x: f(x)[1], (x,), (x / 2,))) for f in (fast, loop)
+        ]
+        close(*(f(X) for f in forward))
         return
 
     def loss(loop):
