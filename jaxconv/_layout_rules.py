@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.extend.core.primitives import reshape_p
 
 from jaxconv import _compat
+from jaxconv._layout_indices import order_of_operand, order_of_windows, renumbered, windows_of
 from jaxconv._primitive import conv_p
 from jaxconv._relayout import (
     Done,
@@ -48,6 +49,7 @@ REDUCTIONS = frozenset(
 )
 _WINDOW = "window_dimensions window_strides padding"
 _DILATED = f"{_WINDOW} base_dilation window_dilation"
+SCATTERS = frozenset("scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub".split())
 # Parameters that have an entry for each dimension.
 PER_DIMENSION = {
     "pad": "padding_config",
@@ -68,6 +70,7 @@ NAMES = {
     "cumprod": "axis",
     "cumsum": "axis",
     "rev": "dimensions",
+    "sort": "dimension",
     "split": "axis",
 }
 # The parameter that is a program, called with the operands.
@@ -141,7 +144,7 @@ def rule_of(eqn: Any) -> Rule:
 def in_orders(
     program: Relayout, eqn: Any, inputs: list[Order], outputs: list[Order], **params: Any
 ) -> None:
-    """On operands and with results in these orders; `params` are programs inside, if any is new."""
+    """On operands and with results in these orders; `params` are those that say so, if any does."""
     program.changed |= any(params[name] is not eqn.params[name] for name in params)
     operands = program.read(eqn.invars, inputs, eqn)
     outvars = [program.new(v, order) for v, order in zip(eqn.outvars, outputs, strict=True)]
@@ -220,6 +223,34 @@ def dynamic(program: Relayout, eqn: Any) -> None:
     operands = [program.at(a, order, eqn) for a in arrays] + list(permuted(starts, order))
     sizes = {k: permuted(v, order) for k, v in eqn.params.items() if k == "slice_sizes"}
     return program.emit(eqn, operands, [program.new(eqn.outvars[0], order)], **sizes)
+
+
+def gather(program: Relayout, eqn: Any) -> None:
+    """Windows of an operand as it lies."""
+    (x, indices), (out,), numbers = eqn.invars, eqn.outvars, eqn.params["dimension_numbers"]
+    if not program.moved(x) or numbers.operand_batching_dims:
+        return as_it_was(program, eqn)
+    names, order = ("offset_dims", "collapsed_slice_dims", "start_index_map"), program.order(x)
+    windows = windows_of(numbers.offset_dims, numbers.collapsed_slice_dims, x.aval, out.aval)
+    result, inputs = order_of_windows(order, windows), [order, plain(indices.aval)]
+    params = {"slice_sizes": permuted(eqn.params["slice_sizes"], order)}
+    params["dimension_numbers"] = renumbered(numbers, order, result, names)
+    return in_orders(program, eqn, inputs, [result], **params)
+
+
+def scatter(program: Relayout, eqn: Any) -> None:
+    """Windows put into an operand as it lies, or as they do, if it is made where it is read."""
+    (x, indices, updates), numbers = eqn.invars, eqn.params["dimension_numbers"]
+    names = ("update_window_dims", "inserted_window_dims", "scatter_dims_to_operand_dims")
+    places, gone = numbers.update_window_dims, numbers.inserted_window_dims
+    windows, order = windows_of(places, gone, x.aval, updates.aval), program.order(x)
+    if program.spread(x) and program.moved(updates):
+        order = order_of_operand(program.order(updates), windows)
+    if order == plain(x.aval) or numbers.operand_batching_dims:
+        return as_it_was(program, eqn)
+    inputs = [order, plain(indices.aval), order_of_windows(order, windows)]
+    params = {"dimension_numbers": renumbered(numbers, order, inputs[2], names)}
+    return in_orders(program, eqn, inputs, [order], **params)
 
 
 def reduction(program: Relayout, eqn: Any) -> None:
@@ -449,7 +480,9 @@ RULES: dict[str, Rule] = {
     "dot_general": product,
     "dynamic_slice": dynamic,
     "dynamic_update_slice": dynamic,
+    "gather": gather,
     "optimization_barrier": each,
     "scan": scan,
+    **dict.fromkeys(SCATTERS, scatter),
     "while": while_loop,
 }

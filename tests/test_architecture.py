@@ -31,6 +31,7 @@ MAP = (
     ("_run", "_tuned"),
     ("_primitive",),
     ("_relayout",),
+    ("_layout_indices",),
     ("_layout_rules",),
     ("_channels_last", "_lax_pools"),
     ("_accelerate", "_explain", "_general", "_install"),
