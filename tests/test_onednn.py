@@ -536,6 +536,21 @@ def test_transposes_are_counted_where_it_needs_them(monkeypatch):
     assert more[0] == pytest.approx(4 * numbers / 6e9) and more[1] == 0
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_depthwise_kernels_channels_first_take_longer_on_early_avx512(early, monkeypatch):
+    """ConvNeXt's 7x7, 192 channels at 8x56x56: 50 ms, and 17 by `depthwise` (an Intel Xeon)."""
+    monkeypatch.setattr(_onednn, "any_order", lambda: True)
+    monkeypatch.setattr(_processor, "early_avx512", lambda: early)
+    found = {
+        (layout, case): onednn.besides(form_of("forward", layout, *TAKEN[case]))
+        for layout in ("first", "last")
+        for case in ("depthwise", "dense", "grouped")
+    }
+    assert {key for key, seconds in found.items() if seconds} == (
+        {("first", "depthwise")} if early else set()
+    )
+
+
 # --- products ----------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxconv import _onednn, _onednn_calls
+from jaxconv import _onednn, _onednn_calls, _processor
 from jaxconv._form import Form
 from jaxconv._methods import onednn_weight
 from jaxconv._methods._base import Method
@@ -28,6 +28,8 @@ from jaxconv._methods.onednn_weight import LANES
 # Multiply-adds a second of a dense convolution and of a depthwise one, bytes a second of copies,
 # seconds of a call; two AVX-512 cores.
 RATE, DEPTHWISE_RATE, BANDWIDTH, CALL = 90e9, 20e9, 6e9, 4e-5
+# Bytes a second of what an early AVX-512 processor takes longer than those.
+EARLY = 15e9
 
 
 def forward(x: Array, w: Array, form: Form) -> Array:
@@ -122,14 +124,18 @@ def cost(form: Form) -> float:
 
 
 def transposes(form: Form) -> float:
-    """Seconds to bring x and y to channels last and back, where oneDNN has no fast code for both.
+    """Seconds to bring x and y to channels last and back, beyond what was fitted.
 
-    The estimates were fitted where it has.
+    The estimates were fitted where oneDNN has fast code for both layouts, on an AMD EPYC. On an
+    early AVX-512 processor depthwise kernels, which compute little beside, took longer (an Intel
+    Xeon, docs/engine.md).
     """
-    if form.kind == "weight" or form.layout == "last" or _onednn.any_order():
+    if form.kind == "weight" or form.layout == "last":
         return 0.0
-    moved = math.prod(form.x_shape) + math.prod(form.y_shape)
-    return moved * form.dtype.itemsize / BANDWIDTH
+    moved = (math.prod(form.x_shape) + math.prod(form.y_shape)) * form.dtype.itemsize
+    if not _onednn.any_order():
+        return moved / BANDWIDTH
+    return moved / EARLY if form.depthwise and _processor.early_avx512() else 0.0
 
 
 METHOD = Method(
