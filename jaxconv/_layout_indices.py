@@ -2,7 +2,10 @@
 
 A gather takes windows of its operand, a scatter puts them there. The array of windows has the
 dimensions of the operand that a window keeps, among those of the indices, which say where each
-window is. Both in the terms of XLA's operation semantics (Gather, Scatter).
+window is. The dimension numbers of both begin with the windows' places, the operand's dimensions
+that are gone, and those that an index is of.
+
+Source: XLA's operation semantics, Gather and Scatter.
 """
 
 from __future__ import annotations
@@ -28,51 +31,44 @@ class Windows(NamedTuple):
     gone: tuple[int, ...]
 
 
-def windows_of(
-    places: tuple[int, ...], gone: tuple[int, ...], operand: Any, windows: Any
-) -> Windows:
+def windows_of(numbers: Any, operand: Any, windows: Any) -> Windows:
     """Of arrays with these types."""
+    places, gone, *_ = numbers
     kept = tuple(d for d in range(operand.ndim) if d not in gone)
     return Windows(kept, places, tuple(d for d in range(windows.ndim) if d not in places), gone)
 
 
 def order_of_windows(order: Order, windows: Windows) -> Order:
-    """That of the array of windows as they are cut from an operand in `order`.
-
-    The dimensions of the indices are in the place of the first one that is gone.
-    """
-    found, others = [], windows.others
-    for d in order:
-        if d in windows.kept:
-            found.append(windows.places[windows.kept.index(d)])
-        else:
-            found += others
-            others = ()
-    return (*others, *found)
+    """That of the array of windows as they are cut from an operand in `order`."""
+    return _brought(order, windows.kept, windows.places, windows.others)
 
 
 def order_of_operand(order: Order, windows: Windows) -> Order:
     """That of an operand into which windows are put that lie in `order`."""
-    found, gone = [], windows.gone
-    for d in order:
-        if d in windows.places:
-            found.append(windows.kept[windows.places.index(d)])
-        else:
-            found += gone
-            gone = ()
-    return (*gone, *found)
+    return _brought(order, windows.places, windows.kept, windows.gone)
 
 
-def renumbered(numbers: Any, operand: Order, windows: Order, names: tuple[str, str, str]) -> Any:
-    """Dimension numbers for arrays in these orders.
+def _brought(order: Order, here: Order, there: Order, more: Order) -> Order:
+    """The order of another array, which has the dimensions `here` as `there`, and `more`.
 
-    `names` are the fields that have the windows' dimensions, those of the operand that are gone,
-    and those that an index says the position in.
+    These are in the place of the first dimension that it has not.
     """
-    places, gone, indexed = (getattr(numbers, name) for name in names)
+    found: list[int] = []
+    for d in order:
+        if d in here:
+            found.append(there[here.index(d)])
+        else:
+            found += more
+            more = ()
+    return (*more, *found)
+
+
+def renumbered(numbers: Any, operand: Order, windows: Order) -> Any:
+    """Dimension numbers for arrays in these orders."""
+    places, gone, indexed, *batching = numbers
     new = (
         tuple(sorted(map(windows.index, places))),
         tuple(sorted(map(operand.index, gone))),
         tuple(map(operand.index, indexed)),
     )
-    return numbers._replace(**dict(zip(names, new, strict=True)))
+    return type(numbers)(*new, *batching)

@@ -47,9 +47,9 @@ REDUCTIONS = frozenset(
     """argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
     reduce_xor""".split()
 )
+SCATTERS = frozenset("scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub".split())
 _WINDOW = "window_dimensions window_strides padding"
 _DILATED = f"{_WINDOW} base_dilation window_dilation"
-SCATTERS = frozenset("scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub".split())
 # Parameters that have an entry for each dimension.
 PER_DIMENSION = {
     "pad": "padding_config",
@@ -230,27 +230,24 @@ def gather(program: Relayout, eqn: Any) -> None:
     (x, indices), (out,), numbers = eqn.invars, eqn.outvars, eqn.params["dimension_numbers"]
     if not program.moved(x) or numbers.operand_batching_dims:
         return as_it_was(program, eqn)
-    names, order = ("offset_dims", "collapsed_slice_dims", "start_index_map"), program.order(x)
-    windows = windows_of(numbers.offset_dims, numbers.collapsed_slice_dims, x.aval, out.aval)
-    result, inputs = order_of_windows(order, windows), [order, plain(indices.aval)]
+    order = program.order(x)
+    result = order_of_windows(order, windows_of(numbers, x.aval, out.aval))
     params = {"slice_sizes": permuted(eqn.params["slice_sizes"], order)}
-    params["dimension_numbers"] = renumbered(numbers, order, result, names)
-    return in_orders(program, eqn, inputs, [result], **params)
+    params["dimension_numbers"] = renumbered(numbers, order, result)
+    return in_orders(program, eqn, [order, plain(indices.aval)], [result], **params)
 
 
 def scatter(program: Relayout, eqn: Any) -> None:
     """Windows put into an operand as it lies, or as they do, if it is made where it is read."""
     (x, indices, updates), numbers = eqn.invars, eqn.params["dimension_numbers"]
-    names = ("update_window_dims", "inserted_window_dims", "scatter_dims_to_operand_dims")
-    places, gone = numbers.update_window_dims, numbers.inserted_window_dims
-    windows, order = windows_of(places, gone, x.aval, updates.aval), program.order(x)
+    windows, order = windows_of(numbers, x.aval, updates.aval), program.order(x)
     if program.spread(x) and program.moved(updates):
         order = order_of_operand(program.order(updates), windows)
     if order == plain(x.aval) or numbers.operand_batching_dims:
         return as_it_was(program, eqn)
-    inputs = [order, plain(indices.aval), order_of_windows(order, windows)]
-    params = {"dimension_numbers": renumbered(numbers, order, inputs[2], names)}
-    return in_orders(program, eqn, inputs, [order], **params)
+    put = order_of_windows(order, windows)
+    params = {"dimension_numbers": renumbered(numbers, order, put)}
+    return in_orders(program, eqn, [order, plain(indices.aval), put], [order], **params)
 
 
 def reduction(program: Relayout, eqn: Any) -> None:
